@@ -1,0 +1,60 @@
+package cache
+
+import (
+	"log/slog"
+	"os"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// Options are what a Cache is opened with.
+type Options struct {
+	// Dir holds index.db, content/, lost+found/ and backups/. It is made with mode 0700.
+	Dir string
+	// Device names this machine in conflict files and origins.
+	Device string
+	// Clock tells the time; nil: time.Now.
+	Clock Clock
+	// Logger receives what no caller can be told; nil: discarded.
+	Logger *slog.Logger
+	// LocalOnly decides by name which files are never sent (editor locks, temps); nil: none.
+	LocalOnly func(name string) bool
+	// QuietMin and QuietMax bound how long a file rests after its last close before it is sent. 0: 0.2 s and 5 s.
+	QuietMin, QuietMax time.Duration
+	// UID and GID own the root directory when it is made.
+	UID, GID uint32
+}
+
+// Cache is the durable truth of one drive on this machine. It is safe for concurrent use.
+//
+// Lock order: a node's lease, then the writer (held for the length of a transaction), then the feed. Readers take
+// no lock: each has a connection of its own for as long as it looks. Callbacks given to View and Update must do no
+// I/O and call no method of Cache, because they may hold the writer.
+type Cache struct {
+	opt  Options
+	log  *slog.Logger
+	lock *os.File // holds the flock that keeps a second process out
+
+	writer struct {
+		sync.Mutex
+		conn *conn               // nil after Close
+		legs map[PlaceID][]LegID // nil: not read since the last change
+	}
+	readers chan *conn
+	opened  int           // how many readers there are
+	done    chan struct{} // closed by Close
+	seq     atomic.Uint64
+	nodes   atomic.Int64 // how many rows nodes has
+	feed    Feed
+	watch   watchers
+
+	contentState
+}
+
+// Close lets go of the index. It must be called last, when nothing else runs on the Cache; what is durable stays so
+// without it.
+func (c *Cache) Close() error {
+	c.feed.shut()
+	return c.closeAll()
+}

@@ -1,0 +1,293 @@
+package cache
+
+import (
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"unicode/utf8"
+
+	"golang.org/x/sys/unix"
+
+	"vdfs/internal/ranges"
+)
+
+// contentState is the part of a Cache that keeps the bytes.
+type contentState struct {
+	files fileTable
+	store contentStore
+	quiet quietPeriods
+	used  usage
+	wal   groupSync
+}
+
+// originAttr is on every backing file that may hold bytes no endpoint has: even without an index it can be told whose they
+// are. It is removed when an endpoint has proved that it stores them.
+const originAttr = "user.vdfs.origin"
+
+// contentStore is the directory of backing files. Its methods know files, not rows.
+type contentStore struct {
+	dir   string
+	boot  string        // the kernel's name of this boot
+	next  atomic.Int64  // the last content id given out
+	epoch atomic.Uint64 // counts rounds of syncing; see stamp
+	bytes atomic.Int64  // bytes present in all contents of the index
+	dirty atomic.Bool   // something was written since the last round of syncing began
+}
+
+func (s *contentStore) init(dir string) error {
+	s.dir = filepath.Join(dir, "content")
+	id, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
+	if err != nil {
+		return fmt.Errorf("read boot id: %w", err)
+	}
+	s.boot = strings.TrimSpace(string(id))
+	s.epoch.Store(1)
+	for i := range 256 {
+		if err := os.MkdirAll(filepath.Join(s.dir, fmt.Sprintf("%02x", i)), 0o700); err != nil {
+			return fmt.Errorf("make content directory: %w", err)
+		}
+	}
+	return nil
+}
+
+// stamp is what contents.boot says of bytes written now: the boot, and the round of syncing that will cover them. A row
+// is cleared only after a syncfs that began after the row was stamped.
+func (s *contentStore) stamp() string {
+	s.dirty.Store(true)
+	return s.stampOf(s.epoch.Load())
+}
+
+func (s *contentStore) stampOf(epoch uint64) string { return fmt.Sprintf("%s/%016x", s.boot, epoch) }
+
+func (s *contentStore) path(id ContentID) string {
+	return filepath.Join(s.dir, fmt.Sprintf("%02x", byte(id)), strconv.FormatInt(int64(id), 16))
+}
+
+// create makes an empty backing file under a new id. The file comes before its row: a row without a file does not exist
+// after a crash, a file without a row is swept away.
+func (s *contentStore) create() (*backing, error) {
+	for {
+		id := ContentID(s.next.Add(1))
+		f, err := os.OpenFile(s.path(id), os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
+		if errors.Is(err, os.ErrExist) {
+			continue // a leftover that the sweep has not come to
+		}
+		if err != nil {
+			return nil, fmt.Errorf("create content: %w", diskError(err))
+		}
+		return &backing{id: id, file: f}, nil
+	}
+}
+
+func (s *contentStore) open(id ContentID) (*backing, error) {
+	f, err := os.OpenFile(s.path(id), os.O_RDWR, 0)
+	if err != nil {
+		return nil, fmt.Errorf("open content: %w", err)
+	}
+	return &backing{id: id, file: f, registered: true}, nil
+}
+
+// remove deletes a backing file; that it is gone already is no error.
+func (s *contentStore) remove(id ContentID) error {
+	if s.dir == "" {
+		return nil // the index is being recovered before the contents: the sweep finds the file
+	}
+	if err := os.Remove(s.path(id)); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return fmt.Errorf("remove content: %w", err)
+	}
+	return nil
+}
+
+// backing is an open backing file: the bytes of one version of one node. id and file never change; the rest is guarded by
+// the op lock of the node's state.
+type backing struct {
+	id         ContentID
+	file       *os.File
+	registered bool       // its row is in the index
+	full       bool       // all bytes are present: the file is its own truth
+	present    ranges.Set // what is present while not full
+	recorded   int64      // bytes present as its row says
+	stamped    bool       // its row was stamped since the node was marked
+	named      bool       // its directory entry was made durable
+}
+
+// origin is what originAttr holds.
+type origin struct {
+	Ino    Ino    `json:"ino"`
+	Parent Ino    `json:"parent"`
+	Name   string `json:"name,omitempty"`
+	Raw    string `json:"raw,omitempty"` // the name in base64 where it is not UTF-8
+}
+
+func (o origin) name() (string, error) {
+	if o.Raw == "" {
+		return o.Name, nil
+	}
+	b, err := base64.StdEncoding.DecodeString(o.Raw)
+	return string(b), err
+}
+
+// setOrigin marks a backing file as holding unsent bytes of the node called name in parent.
+func (b *backing) setOrigin(ino, parent Ino, name string) error {
+	o := origin{Ino: ino, Parent: parent, Name: name}
+	if !utf8.ValidString(name) {
+		o.Name, o.Raw = "", base64.StdEncoding.EncodeToString([]byte(name))
+	}
+	text, err := json.Marshal(o)
+	if err != nil {
+		return fmt.Errorf("encode origin: %w", err)
+	}
+	if err := unix.Fsetxattr(int(b.file.Fd()), originAttr, text, 0); err != nil && !errors.Is(err, unix.ENOTSUP) {
+		return fmt.Errorf("mark content as unsent: %w", diskError(err))
+	}
+	return nil
+}
+
+// clearOrigin takes the mark of setOrigin away.
+func (b *backing) clearOrigin() error {
+	err := unix.Fremovexattr(int(b.file.Fd()), originAttr)
+	if err != nil && !errors.Is(err, unix.ENODATA) && !errors.Is(err, unix.ENOTSUP) {
+		return fmt.Errorf("mark content as sent: %w", err)
+	}
+	return nil
+}
+
+// readOrigin tells whether the file at path is marked as unsent, and whose it is.
+func readOrigin(path string) (o origin, unsent bool, err error) {
+	buf := make([]byte, 4096)
+	n, err := unix.Lgetxattr(path, originAttr, buf)
+	if errors.Is(err, unix.ENODATA) || errors.Is(err, unix.ENOTSUP) {
+		return o, false, nil
+	}
+	if err != nil {
+		return o, false, fmt.Errorf("read origin: %w", err)
+	}
+	if err := json.Unmarshal(buf[:n], &o); err != nil {
+		return o, true, fmt.Errorf("decode origin: %w", err)
+	}
+	return o, true, nil
+}
+
+// setMtime gives the backing file the node's mtime, unless it has it. While a node is open for writing its backing file is
+// the truth for mtime, so it must start from the node's.
+func (b *backing) setMtime(mtime int64) error {
+	st, err := b.stat()
+	if err != nil {
+		return err
+	}
+	if st.mtime == mtime {
+		return nil
+	}
+	return futimens(b.file, mtime)
+}
+
+func futimens(f *os.File, mtime int64) error {
+	times := [2]unix.Timespec{{Nsec: unix.UTIME_OMIT}, unix.NsecToTimespec(mtime)}
+	err := unix.UtimesNanoAt(unix.AT_FDCWD, "/proc/self/fd/"+strconv.Itoa(int(f.Fd())), times[:], 0)
+	if err != nil {
+		return fmt.Errorf("set times of content: %w", err)
+	}
+	return nil
+}
+
+// fileInfo is what a backing file says of its node.
+type fileInfo struct{ size, mtime, ctime int64 }
+
+func (b *backing) stat() (fileInfo, error) {
+	var st unix.Stat_t
+	if err := unix.Fstat(int(b.file.Fd()), &st); err != nil {
+		return fileInfo{}, fmt.Errorf("stat content: %w", err)
+	}
+	return infoOf(&st), nil
+}
+
+func statPath(path string) (fileInfo, error) {
+	var st unix.Stat_t
+	if err := unix.Stat(path, &st); err != nil {
+		return fileInfo{}, fmt.Errorf("stat content: %w", err)
+	}
+	return infoOf(&st), nil
+}
+
+func infoOf(st *unix.Stat_t) fileInfo {
+	return fileInfo{size: st.Size, mtime: st.Mtim.Nano(), ctime: st.Ctim.Nano()}
+}
+
+// diskError gives a full disk below its sentinel.
+func diskError(err error) error {
+	if errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EDQUOT) {
+		return errors.Join(ErrNoSpace, err)
+	}
+	return err
+}
+
+// insertContent writes the row of a new full backing file of size bytes.
+func (tx *Tx) insertContent(id ContentID, ino Ino, size int64) error {
+	err := tx.exec(`INSERT INTO contents(id, ino, size, present, boot, used) VALUES(?1, ?2, ?3, ?3, ?4, ?5)`,
+		id, ino, size, tx.c.store.stamp(), tx.Now())
+	if err == nil {
+		tx.countBytes(size)
+	}
+	return err
+}
+
+// removeContent deletes a content's row, and its backing file after the commit. 0 is nothing.
+func (tx *Tx) removeContent(id ContentID) error {
+	if id == 0 {
+		return nil
+	}
+	present, found, err := get(tx, (*row).int, `DELETE FROM contents WHERE id=? RETURNING present`, id)
+	if err != nil || !found {
+		return err
+	}
+	tx.countBytes(-present)
+	c := tx.c
+	tx.onCommit(func() {
+		if err := c.store.remove(id); err != nil {
+			c.log.Warn("backing file not removed", "content", int64(id), "error", err)
+		}
+	})
+	return nil
+}
+
+// countBytes keeps the sum of present bytes, from the commit on.
+func (tx *Tx) countBytes(n int64) {
+	if n != 0 {
+		tx.onCommit(func() { tx.c.store.bytes.Add(n) })
+	}
+}
+
+// live replaces what a node open for writing has in the index by what its backing file says. It is right in and outside
+// transactions: it takes no lock that is held over one.
+func (c *Cache) live(n *Node) error {
+	c.used.overlay(n)
+	if !n.Writing || n.Content == 0 {
+		return nil
+	}
+	info, err := c.liveInfo(n)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil // removed since the row was read: what the row says is the last that was settled
+	}
+	if err != nil {
+		return err
+	}
+	n.Size, n.Mtime, n.Ctime = info.size, info.mtime, max(n.Ctime, info.ctime)
+	return nil
+}
+
+func (c *Cache) liveInfo(n *Node) (fileInfo, error) {
+	if st := c.files.find(n.Ino); st != nil {
+		if b := st.cur.Load(); b != nil && b.id == n.Content {
+			if info, err := b.stat(); err == nil {
+				return info, nil // else: closed in this moment, its path still answers
+			}
+		}
+	}
+	return statPath(c.store.path(n.Content))
+}

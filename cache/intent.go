@@ -1,0 +1,96 @@
+package cache
+
+import "fmt"
+
+// EffectiveIntent is a dentry's own intent or, where it has none, that of the nearest dentry above, and which one that
+// is; Inherited and 0 when nobody said anything.
+func (tx *Tx) EffectiveIntent(id DentryID) (Intent, DentryID, error) {
+	var intent Intent
+	var from DentryID
+	_, err := tx.queryRow(`WITH RECURSIVE up(id, parent, intent, depth) AS (
+			SELECT id, parent, intent, 0 FROM dentries WHERE id = ?
+			UNION ALL SELECT d.id, d.parent, d.intent, depth + 1 FROM up JOIN dentries d ON d.ino = up.parent WHERE up.intent = 0)
+		SELECT id, intent FROM up WHERE intent <> 0 LIMIT 1`, func(r *row) {
+		from, intent = DentryID(r.int()), Intent(r.int())
+	}, id)
+	return intent, from, err
+}
+
+// SetIntent sets a dentry's own intent; Inherited takes it away. A file that becomes pinned and has bytes missing is queued
+// for download. Of a directory only the wish is written: whoever sets it walks what is below.
+func (tx *Tx) SetIntent(id DentryID, intent Intent) error {
+	ino, ok, err := get(tx, (*row).int, "UPDATE dentries SET intent = ? WHERE id = ? RETURNING ino", intent, id)
+	if err == nil && !ok {
+		err = ErrNotFound
+	}
+	if err != nil {
+		return fmt.Errorf("set intent of dentry %d: %w", id, err)
+	}
+	tx.marked = true
+	if intent != Pinned {
+		return nil
+	}
+	n, err := tx.Node(Ino(ino))
+	if err != nil {
+		return err
+	}
+	return tx.wantPinned(id, n)
+}
+
+// wantPinned queues the download of a file that a pin reaches and whose bytes are not all here.
+func (tx *Tx) wantPinned(id DentryID, n Node) error {
+	if n.Kind != File || n.Residency == Full {
+		return nil
+	}
+	intent, _, err := tx.EffectiveIntent(id)
+	if err != nil || intent != Pinned {
+		return err
+	}
+	return tx.PutTransfer(&Transfer{Ino: n.Ino})
+}
+
+// wantPinnedNode is wantPinned for whichever of a node's names is pinned.
+func (tx *Tx) wantPinnedNode(n Node) error {
+	if n.Kind != File || n.Residency == Full {
+		return nil
+	}
+	names, err := tx.DentriesOf(n.Ino)
+	if err != nil {
+		return err
+	}
+	for _, d := range names {
+		if err := tx.wantPinned(d.ID, n); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// ReplaceContent gives a file a new version whose bytes are not here, with what is known of it; an unknown hash is the
+// zero Hash. The bytes of the old version go after the commit. The caller holds the node's swap lease and has checked
+// that the old version may go.
+func (tx *Tx) ReplaceContent(ino Ino, size, mtime int64, hash Hash) error {
+	n, err := tx.Node(ino)
+	switch {
+	case err != nil:
+		return fmt.Errorf("replace content: %w", err)
+	case n.Kind != File:
+		return fmt.Errorf("replace content of node %d: %w", ino, ErrInvalid)
+	case n.Writing:
+		return fmt.Errorf("replace content: node %d is open for writing: %w", ino, ErrBusy)
+	}
+	err = tx.exec(`UPDATE nodes SET version=version+1, size=?, mtime=?, ctime=?, hash=?, content=NULL, residency=0 WHERE ino=?`,
+		size, mtime, tx.Now(), hash, ino)
+	if err == nil {
+		err = tx.removeContent(n.Content)
+	}
+	if err != nil {
+		return fmt.Errorf("replace content: %w", err)
+	}
+	tx.publish(Change{Ino: ino, Data: true})
+	n.Content, n.Residency, n.Version = 0, None, n.Version+1
+	if err := tx.wantPinnedNode(n); err != nil {
+		return fmt.Errorf("replace content: %w", err)
+	}
+	return tx.markNode(ino, 0)
+}

@@ -1,0 +1,149 @@
+package cache
+
+import "fmt"
+
+const itemCols = `id, leg, origin, binding, dentry, remote_id, operation, status, base_version, base_hash, priority, eligible,
+	tries, error, parked, resolution, generation, name, created, updated`
+
+func scanItem(r *row) Item {
+	return Item{
+		ID: r.int(), Leg: LegID(r.int()), Origin: Origin(r.int()), Binding: BindingID(r.int()), Dentry: DentryID(r.int()), RemoteID: r.str(),
+		Operation: Operation(r.int()), Status: ItemStatus(r.int()), BaseVersion: uint64(r.int()), BaseHash: r.hash(), Priority: int(r.int()),
+		Eligible: r.int(), Tries: int(r.int()), Error: r.str(), Parked: r.flag(), Resolution: r.str(), Generation: r.int(), Name: r.str(),
+		Created: r.int(), Updated: r.int(),
+	}
+}
+
+// Item reads an item; false: there is none.
+func (tx *Tx) Item(id int64) (Item, bool, error) {
+	return get(tx, scanItem, "SELECT "+itemCols+" FROM items WHERE id = ?", id)
+}
+
+// MarkRemote puts an item for an object of a leg's endpoint, or wakes the open one it has.
+func (tx *Tx) MarkRemote(leg LegID, remoteID, name string, op Operation) error {
+	tx.marked = true
+	return tx.exec(`INSERT INTO items(leg, origin, remote_id, operation, status, name, created, updated) VALUES(?, 1, ?, ?, 1, ?, ?, ?)
+		ON CONFLICT(leg, remote_id) WHERE origin = 1 AND status < 6`+onMark, leg, remoteID, op, blob(name), tx.Now(), tx.Now())
+}
+
+// UpdateItem writes the state of the work on an item: status, priority, eligible, tries, error, parked, resolution and
+// generation. It reports false, and changes nothing, when the item was marked again since it was read (its Updated
+// moved) or is gone: then it is new work. On success it.Updated is brought up to date.
+func (tx *Tx) UpdateItem(it *Item) (bool, error) {
+	ok, err := tx.queryRow(`UPDATE items SET status=?, priority=?, eligible=?, tries=?, error=?, parked=?, resolution=?, generation=?,
+		updated=max(?, updated+1) WHERE id=? AND updated=? RETURNING updated`, func(r *row) { it.Updated = r.int() },
+		it.Status, it.Priority, it.Eligible, it.Tries, it.Error, it.Parked, it.Resolution, it.Generation, tx.Now(), it.ID, it.Updated)
+	if err != nil {
+		return false, fmt.Errorf("update item: %w", err)
+	}
+	tx.marked = tx.marked || ok
+	return ok, nil
+}
+
+// FinishItem gives an item its final state, unless it was marked again since it was read at seenUpdated: then it
+// stays open, and the answer is false.
+func (tx *Tx) FinishItem(id, seenUpdated int64, status ItemStatus) (bool, error) {
+	ok, err := tx.changed("UPDATE items SET status=?, error='', parked=0, updated=max(?, updated+1) WHERE id=? AND updated=? RETURNING id", status, tx.Now(), id, seenUpdated)
+	if err != nil {
+		return false, fmt.Errorf("finish item: %w", err)
+	}
+	tx.marked = tx.marked || ok
+	return ok, nil
+}
+
+// ItemsPage reads up to limit open items of a leg and origin in the order of their ids, beginning after one. With a
+// now above 0 only those that may be worked on then: eligible, and not parked.
+func (tx *Tx) ItemsPage(leg LegID, origin Origin, after int64, limit int, now int64) ([]Item, error) {
+	const where = "SELECT " + itemCols + " FROM items WHERE leg = ? AND origin = ? AND status < 6 AND id > ? "
+	if now <= 0 {
+		return list(tx, scanItem, where+"ORDER BY id LIMIT ?", leg, origin, after, limit)
+	}
+	return list(tx, scanItem, where+"AND parked = 0 AND eligible <= ? ORDER BY id LIMIT ?", leg, origin, after, now, limit)
+}
+
+// NextEligible is the earliest time at which an open item of a leg may be worked on; false: none waits for a time.
+func (tx *Tx) NextEligible(leg LegID) (int64, bool, error) {
+	at, _, err := get(tx, (*row).int, "SELECT coalesce(min(eligible), ?) FROM items WHERE leg = ? AND status < 6 AND parked = 0", Never, leg)
+	return at, err == nil && at < Never, err
+}
+
+// OpenItemsOf reads the open local items of a dentry, on all legs.
+func (tx *Tx) OpenItemsOf(id DentryID) ([]Item, error) {
+	place, err := tx.PlaceOf(id)
+	if err != nil {
+		return nil, err
+	}
+	return list(tx, scanItem, `SELECT `+itemCols+` FROM items WHERE origin = 2 AND binding IN (SELECT id FROM bindings WHERE dentry = ?) AND status < 6
+			AND leg IN (SELECT id FROM legs WHERE place = ?)
+		UNION ALL SELECT `+itemCols+` FROM items WHERE origin = 2 AND binding IS NULL AND dentry = ? AND status < 6
+			AND leg IN (SELECT id FROM legs WHERE place = ?)`, id, place, id, place)
+}
+
+// DeleteAllItems forgets all open items of a leg. Planning again brings the same work back: see Rederive.
+func (tx *Tx) DeleteAllItems(leg LegID) error {
+	tx.marked = true
+	return tx.exec("DELETE FROM items WHERE leg = ? AND status < 6", leg)
+}
+
+// ItemCount is how many items of a leg share origin, status and the parked flag.
+type ItemCount struct {
+	Leg    LegID
+	Origin Origin
+	Status ItemStatus
+	Parked bool
+	Count  int64
+}
+
+// CountItems counts the open items.
+func (tx *Tx) CountItems() ([]ItemCount, error) {
+	return list(tx, func(r *row) ItemCount {
+		return ItemCount{LegID(r.int()), Origin(r.int()), ItemStatus(r.int()), r.flag(), r.int()}
+	}, "SELECT leg, origin, status, parked, count(*) FROM items WHERE status < 6 GROUP BY leg, origin, status, parked")
+}
+
+// ItemFilter chooses items for ListItems. Zero fields choose everything.
+type ItemFilter struct {
+	Leg    LegID
+	Origin Origin
+	Status ItemStatus
+	Closed bool // closed items too
+	Errors bool // only those with an error text
+	After  int64
+	Limit  int // 0: 1000
+}
+
+// ListItems reads items for people, in the order of their ids.
+func (tx *Tx) ListItems(f ItemFilter) ([]Item, error) {
+	if f.Limit <= 0 {
+		f.Limit = 1000
+	}
+	sql, args := "SELECT "+itemCols+" FROM items WHERE id > ?", []any{f.After}
+	and := func(cond string, a ...any) {
+		sql += " AND " + cond
+		args = append(args, a...)
+	}
+	if f.Leg != 0 {
+		and("leg = ?", f.Leg)
+	}
+	if f.Origin != 0 {
+		and("origin = ?", f.Origin)
+	}
+	if f.Status != 0 {
+		and("status = ?", f.Status)
+	} else if !f.Closed {
+		and("status < 6")
+	}
+	if f.Errors {
+		and("error <> ''")
+	}
+	return list(tx, scanItem, sql+" ORDER BY id LIMIT ?", append(args, f.Limit)...)
+}
+
+// PurgeClosed deletes up to limit closed items that were last touched before a time, and returns how many.
+func (tx *Tx) PurgeClosed(before int64, limit int) (int, error) {
+	ids, err := list(tx, (*row).int, `DELETE FROM items WHERE id IN (SELECT id FROM items WHERE status >= 6 AND updated < ? LIMIT ?) RETURNING id`, before, limit)
+	return len(ids), err
+}
+
+// settleItems makes the open items of a node's names eligible at a time: what the last close of a writer does.
+func (tx *Tx) settleItems(ino Ino, eligible int64) error { return tx.markNode(ino, eligible) }

@@ -1,0 +1,278 @@
+package cache
+
+import "fmt"
+
+// legsOf is the legs joined to a place, from memory. Only the writer uses it, so the writer's lock guards it.
+func (tx *Tx) legsOf(place PlaceID) ([]LegID, error) {
+	if place == 0 {
+		return nil, nil
+	}
+	w := &tx.c.writer
+	if w.legs == nil {
+		legs := make(map[PlaceID][]LegID)
+		err := tx.query("SELECT place, id FROM legs ORDER BY id", func(r *row) {
+			p := PlaceID(r.int())
+			legs[p] = append(legs[p], LegID(r.int()))
+		})
+		if err != nil {
+			return nil, err
+		}
+		w.legs = legs
+	}
+	return w.legs[place], nil
+}
+
+// legsChanged forgets which legs there are.
+func (tx *Tx) legsChanged() {
+	tx.c.writer.legs = nil
+	tx.marked = true
+}
+
+// MarkLocal puts an item for a dentry on every leg of its place except the transaction's origin. Marks on the same
+// dentry squash into one item: it says what is to be looked at, never what happened.
+func (tx *Tx) MarkLocal(id DentryID) error {
+	e, err := tx.Entry(id)
+	if err == nil {
+		err = tx.mark(e.Dentry, e.Node, 0)
+	}
+	if err != nil {
+		return fmt.Errorf("mark: %w", err)
+	}
+	return nil
+}
+
+// MarkLocalOn is MarkLocal for one leg, whatever the transaction's origin: for a difference that this leg's own
+// engine leaves behind, such as a base it dropped while the drive keeps the object.
+func (tx *Tx) MarkLocalOn(leg LegID, id DentryID) error {
+	e, err := tx.Entry(id)
+	if err != nil {
+		return fmt.Errorf("mark: %w", err)
+	}
+	place, err := tx.PlaceOf(id)
+	if err != nil || e.Node.Kind == Dir && e.Node.Place != place {
+		return err
+	}
+	return tx.markOn([]LegID{leg}, 0, e.Dentry, e.Node, 0)
+}
+
+// mark is MarkLocal for one who has dentry and node at hand. eligible 0: at once, but not before a file's quiet
+// period is over; Never: when the file is settled.
+func (tx *Tx) mark(d Dentry, n Node, eligible int64) error {
+	p, _, err := get(tx, (*row).int, "SELECT place FROM nodes WHERE ino = ?", d.Parent)
+	place := PlaceID(p)
+	if err != nil || n.Kind == Dir && n.Place != place {
+		return err // the directory of a place belongs to no leg of the place around it
+	}
+	legs, err := tx.legsOf(place)
+	if err != nil || len(legs) == 0 {
+		return err
+	}
+	if n.Writing {
+		eligible = Never
+	}
+	return tx.markOn(legs, tx.origin, d, n, eligible)
+}
+
+func (tx *Tx) markOn(legs []LegID, except LegID, d Dentry, n Node, eligible int64) error {
+	type bound struct {
+		id    BindingID
+		moved bool
+	}
+	bindings := make(map[LegID]bound, len(legs))
+	err := tx.query(`SELECT leg, id, l_name <> ? OR l_parent <> (SELECT id FROM dentries WHERE ino = ?) FROM bindings WHERE dentry = ?`,
+		func(r *row) { bindings[LegID(r.int())] = bound{BindingID(r.int()), r.flag()} }, blob(d.Name), d.Parent, d.ID)
+	if err != nil {
+		return err
+	}
+	for _, leg := range legs {
+		if leg == except {
+			continue
+		}
+		b, ok := bindings[leg]
+		switch {
+		case ok && (b.moved || d.LocalOnly):
+			err = tx.upsertBound(leg, b.id, d, n, OpMove, eligible)
+		case ok:
+			err = tx.upsertBound(leg, b.id, d, n, OpUpdate, eligible)
+		case d.LocalOnly:
+			err = tx.dropUnbound(leg, d.ID)
+		default:
+			err = tx.upsertUnbound(leg, d, n, eligible)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// markNew is mark for a name that was just made: it cannot be bound.
+func (tx *Tx) markNew(d Dentry, n Node, place PlaceID) error {
+	legs, err := tx.legsOf(place)
+	if err != nil || d.LocalOnly || n.Kind == Dir && n.Place != place && n.Place != 0 {
+		return err
+	}
+	eligible := int64(0)
+	if n.Writing {
+		eligible = Never
+	}
+	for _, leg := range legs {
+		if leg == tx.origin {
+			continue
+		}
+		if err := tx.upsertUnbound(leg, d, n, eligible); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// markNode marks every name of a node. Endpoints know no hard links, so each name is work of its own.
+func (tx *Tx) markNode(ino Ino, eligible int64) error {
+	n, err := tx.Node(ino)
+	if err != nil {
+		return err
+	}
+	names, err := tx.DentriesOf(ino)
+	if err != nil {
+		return err
+	}
+	for _, d := range names {
+		if err := tx.mark(d, n, eligible); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// onMark is what a mark does to an open item: it is new work, whatever came of the last attempt. A mark of metadata
+// (eligible 0) does not cut short the quiet period of a content. `updated` grows with every mark, so that whoever
+// works on the item sees at the end that it was overtaken.
+const onMark = ` DO UPDATE SET dentry = excluded.dentry, operation = excluded.operation, status = 1,
+	base_version = excluded.base_version, base_hash = excluded.base_hash,
+	eligible = CASE WHEN excluded.eligible = 0 AND items.status IN (1, 2) AND excluded.operation <> 3 THEN items.eligible ELSE excluded.eligible END,
+	tries = 0, error = '', parked = 0, name = excluded.name, updated = max(excluded.updated, items.updated + 1)`
+
+const (
+	insertItem = `INSERT INTO items(leg, origin, binding, dentry, operation, status, base_version, base_hash, eligible, name, created, updated)
+		VALUES(?, 2, ?, ?, ?, 1, ?, ?, ?, ?, ?, ?) ON CONFLICT`
+	upsertBoundSQL   = insertItem + "(leg, binding) WHERE origin = 2 AND binding IS NOT NULL AND status < 6" + onMark
+	upsertUnboundSQL = insertItem + "(leg, dentry) WHERE origin = 2 AND binding IS NULL AND status < 6" + onMark
+)
+
+func (tx *Tx) upsertBound(leg LegID, b BindingID, d Dentry, n Node, op Operation, eligible int64) error {
+	tx.marked = true
+	return tx.exec(upsertBoundSQL, leg, b, orNull(d.ID), op, n.Version, n.Hash, eligible, blob(d.Name), tx.Now(), tx.Now())
+}
+
+func (tx *Tx) upsertUnbound(leg LegID, d Dentry, n Node, eligible int64) error {
+	tx.marked = true
+	return tx.exec(upsertUnboundSQL, leg, nil, d.ID, OpCreate, n.Version, n.Hash, eligible, blob(d.Name), tx.Now(), tx.Now())
+}
+
+// dropUnbound deletes the item of a name that no endpoint knows: created and deleted is nothing.
+func (tx *Tx) dropUnbound(leg LegID, id DentryID) error {
+	return tx.exec("DELETE FROM items WHERE leg = ? AND dentry = ? AND origin = 2 AND binding IS NULL AND status < 6", leg, id)
+}
+
+// MarkDelete puts a delete item for a binding whose dentry is gone, on the binding's leg.
+func (tx *Tx) MarkDelete(id BindingID) error {
+	b, ok, err := tx.Binding(id)
+	if err != nil {
+		return err
+	}
+	if !ok {
+		return fmt.Errorf("mark delete of binding %d: %w", id, ErrNotFound)
+	}
+	return tx.upsertBound(b.Leg, b.ID, Dentry{Name: b.LocalName}, Node{Version: b.LocalVersion, Hash: b.Hash}, OpDelete, 0)
+}
+
+// markGone is what the removal of a name leaves behind: bindings without a dentry and a delete item for each, except
+// on the leg that removed it; of an unbound name nothing.
+func (tx *Tx) markGone(d Dentry) error {
+	left, err := list(tx, func(r *row) Binding {
+		return Binding{ID: BindingID(r.int()), Leg: LegID(r.int()), LocalVersion: uint64(r.int()), Hash: r.hash()}
+	}, "UPDATE bindings SET dentry = NULL WHERE dentry = ? RETURNING id, leg, l_version, r_hash", d.ID)
+	if err != nil {
+		return err
+	}
+	p, _, err := get(tx, (*row).int, "SELECT place FROM nodes WHERE ino = ?", d.Parent)
+	if err != nil {
+		return err
+	}
+	legs, err := tx.legsOf(PlaceID(p))
+	if err != nil {
+		return err
+	}
+	for _, leg := range legs {
+		if err := tx.dropUnbound(leg, d.ID); err != nil {
+			return err
+		}
+	}
+	for _, b := range left {
+		if b.Leg == tx.origin {
+			continue
+		}
+		if err := tx.upsertBound(b.Leg, b.ID, Dentry{Name: d.Name}, Node{Version: b.LocalVersion, Hash: b.Hash}, OpDelete, 0); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// RederivePos is where Rederive goes on. Its zero value is the beginning.
+type RederivePos struct {
+	Gone   BindingID
+	Dentry DentryID
+	Done   bool
+}
+
+// Rederive marks what differs from a leg's base, a page of up to limit rows at a time: names without a binding,
+// bindings whose local half is not what the drive has, bindings whose name is gone. With all items deleted it brings
+// back the same work; for a new leg it is the first contact's list.
+func (tx *Tx) Rederive(leg LegID, from RederivePos, limit int) (RederivePos, error) {
+	gone, err := list(tx, (*row).int, "SELECT id FROM bindings WHERE leg = ? AND dentry IS NULL AND id > ? ORDER BY id LIMIT ?", leg, from.Gone, limit)
+	if err != nil {
+		return from, fmt.Errorf("rederive: %w", err)
+	}
+	for _, id := range gone {
+		if err := tx.MarkDelete(BindingID(id)); err != nil {
+			return from, fmt.Errorf("rederive: %w", err)
+		}
+		from.Gone = BindingID(id)
+	}
+	if len(gone) == limit {
+		return from, nil
+	}
+	return tx.rederiveNames(leg, from, limit)
+}
+
+func (tx *Tx) rederiveNames(leg LegID, from RederivePos, limit int) (RederivePos, error) {
+	type name struct {
+		id   DentryID
+		work bool
+	}
+	// One pass over the dentries by id. The whole drive is read, whatever part of it the place is: this is the
+	// repair, not the cycle.
+	page, err := list(tx, func(r *row) name { return name{DentryID(r.int()), r.flag()} }, `
+		SELECT d.id, p.place = l.place AND (n.kind <> 2 OR n.place = l.place) AND CASE WHEN b.id IS NULL THEN NOT d.local_only
+			ELSE d.local_only OR n.writing OR b.kind <> n.kind OR b.l_name <> d.name OR b.l_parent <> (SELECT id FROM dentries WHERE ino = d.parent)
+				OR b.l_version <> n.version OR b.l_mode <> n.mode OR (n.kind <> 2 AND b.l_mtime <> n.mtime) END
+		FROM dentries d JOIN legs l ON l.id = ? JOIN nodes n ON n.ino = d.ino JOIN nodes p ON p.ino = d.parent
+		LEFT JOIN bindings b ON b.dentry = d.id AND b.leg = l.id
+		WHERE d.id > ? ORDER BY d.id LIMIT ?`, leg, from.Dentry, limit)
+	if err != nil {
+		return from, fmt.Errorf("rederive: %w", err)
+	}
+	for _, d := range page {
+		from.Dentry = d.id
+		if !d.work {
+			continue
+		}
+		if err := tx.MarkLocalOn(leg, d.id); err != nil {
+			return from, fmt.Errorf("rederive: %w", err)
+		}
+	}
+	from.Done = len(page) < limit
+	return from, nil
+}

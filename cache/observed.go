@@ -1,0 +1,63 @@
+package cache
+
+import "fmt"
+
+const observedCols = "leg, remote_id, ident, parent, name, kind, tag, content, hash, size, mtime, mode, target, gone"
+
+func scanObserved(r *row) Observed {
+	return Observed{
+		Leg: LegID(r.int()), RemoteID: r.str(), Ident: r.str(), Parent: r.str(), Name: r.str(), Kind: Kind(r.int()), Tag: r.str(), Content: r.str(),
+		Hash: r.hash(), Size: r.int(), Mtime: r.int(), Mode: uint32(r.int()), Target: r.str(), Gone: r.flag(),
+	}
+}
+
+func (tx *Tx) observed(where string, args ...any) (Observed, bool, error) {
+	return get(tx, scanObserved, "SELECT "+observedCols+" FROM observed WHERE "+where, args...)
+}
+
+// Observed reads what an endpoint showed of an object where that is not what the base says; false: nothing such.
+func (tx *Tx) Observed(leg LegID, remoteID string) (Observed, bool, error) {
+	return tx.observed("leg = ? AND remote_id = ?", leg, remoteID)
+}
+
+// ObservedAt finds a present object by directory and name.
+func (tx *Tx) ObservedAt(leg LegID, parent, name string) (Observed, bool, error) {
+	return tx.observed("leg = ? AND parent = ? AND name = ? AND gone = 0 LIMIT 1", leg, parent, blob(name))
+}
+
+// ObservedByIdent finds a present object by the endpoint's fingerprint.
+func (tx *Tx) ObservedByIdent(leg LegID, ident string) (Observed, bool, error) {
+	if ident == "" {
+		return Observed{}, false, nil
+	}
+	return tx.observed("leg = ? AND ident = ? AND ident <> '' AND gone = 0 LIMIT 1", leg, ident)
+}
+
+// ObservedChildren reads up to limit present objects of a directory in the order of their names, beginning after one.
+func (tx *Tx) ObservedChildren(leg LegID, parent, after string, limit int) ([]Observed, error) {
+	return list(tx, scanObserved, "SELECT "+observedCols+" FROM observed WHERE leg = ? AND parent = ? AND name > ? AND gone = 0 ORDER BY name LIMIT ?", leg, parent, blob(after), limit)
+}
+
+// ObservedPage reads up to limit rows of a leg, gone ones too, in the order of their remote ids, beginning after one.
+func (tx *Tx) ObservedPage(leg LegID, after string, limit int) ([]Observed, error) {
+	return list(tx, scanObserved, "SELECT "+observedCols+" FROM observed WHERE leg = ? AND remote_id > ? ORDER BY remote_id LIMIT ?", leg, after, limit)
+}
+
+// PutObserved writes a row, replacing the one of the same object.
+func (tx *Tx) PutObserved(o Observed) error {
+	var target any
+	if o.Kind == Symlink {
+		target = blob(o.Target)
+	}
+	err := tx.exec("INSERT OR REPLACE INTO observed("+observedCols+") VALUES(?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
+		o.Leg, o.RemoteID, o.Ident, o.Parent, blob(o.Name), o.Kind, o.Tag, o.Content, o.Hash, o.Size, o.Mtime, o.Mode, target, o.Gone)
+	if err != nil {
+		return fmt.Errorf("put observed: %w", err)
+	}
+	return nil
+}
+
+// DeleteObserved forgets a row: the base says the same by now.
+func (tx *Tx) DeleteObserved(leg LegID, remoteID string) error {
+	return tx.exec("DELETE FROM observed WHERE leg = ? AND remote_id = ?", leg, remoteID)
+}

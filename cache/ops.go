@@ -1,0 +1,356 @@
+package cache
+
+import (
+	"fmt"
+	"math"
+)
+
+const setgid = 0o2000
+
+// Lookup finds a name in a directory. ErrNotListed: it is not there, and the directory's children are not all known.
+func (c *Cache) Lookup(parent Ino, name string) (Entry, error) {
+	var e Entry
+	found := false
+	err := c.read(func(tx *Tx) (err error) {
+		e, found, err = tx.EntryAt(parent, name)
+		return err
+	})
+	if err == nil && !found {
+		// Why it is missing must be read in the same snapshot as that it is.
+		err = c.view(func(tx *Tx) (err error) {
+			e, err = tx.mustEntry(parent, name)
+			return err
+		})
+	}
+	if err == nil {
+		err = c.live(&e.Node)
+	}
+	if err != nil {
+		return e, fmt.Errorf("lookup %q: %w", name, err)
+	}
+	return e, nil
+}
+
+// Mkdir makes a directory.
+func (c *Cache) Mkdir(parent Ino, name string, mode uint32, by Caller) (Entry, error) {
+	return c.make(parent, name, Node{Kind: Dir, Mode: mode, Listing: Listed}, by)
+}
+
+// Mknod makes a special file, or an empty regular one without an open handle. Special files stay on this machine.
+func (c *Cache) Mknod(parent Ino, name string, kind Kind, mode, rdev uint32, by Caller) (Entry, error) {
+	if kind == Dir || kind == Symlink || kind < File || kind > BlockDevice {
+		return Entry{}, fmt.Errorf("mknod %q of kind %d: %w", name, kind, ErrInvalid)
+	}
+	if kind == File {
+		_, o, err := c.Create(parent, name, mode, by)
+		if err != nil {
+			return Entry{}, err
+		}
+		if err := o.Close(); err != nil {
+			return Entry{}, err
+		}
+		return c.Lookup(parent, name)
+	}
+	return c.make(parent, name, Node{Kind: kind, Mode: mode, Rdev: rdev, Listing: Listed}, by)
+}
+
+// Symlink makes a symbolic link to target, which is kept byte for byte and never followed.
+func (c *Cache) Symlink(parent Ino, name, target string, by Caller) (Entry, error) {
+	if target == "" || len(target) > 4095 {
+		return Entry{}, fmt.Errorf("symlink %q: target of %d bytes: %w", name, len(target), ErrInvalid)
+	}
+	return c.make(parent, name, Node{Kind: Symlink, Mode: 0o777, Target: target, Listing: Listed}, by)
+}
+
+func (c *Cache) make(parent Ino, name string, n Node, by Caller) (e Entry, err error) {
+	err = c.update(0, true, func(tx *Tx) (err error) {
+		e, err = tx.create(parent, name, n, by)
+		return err
+	})
+	return e, err
+}
+
+// create makes a node with its first name: four statements and one for each leg. n has kind, mode and what is particular
+// to its kind; owner, times, links and place are decided here. Node and name are undone together by the transaction.
+func (tx *Tx) create(parent Ino, name string, n Node, by Caller) (Entry, error) {
+	fail := func(err error) (Entry, error) { return Entry{}, fmt.Errorf("create %q: %w", name, err) }
+	if err := checkName(name); err != nil {
+		return fail(err)
+	}
+	subdirs := 0
+	n.Nlink = 1
+	if n.Kind == Dir {
+		subdirs, n.Nlink = 1, 2
+	}
+	dir, err := tx.touchDir(parent, subdirs)
+	if err == nil && dir.Listing != Listed {
+		// The name may be taken at the endpoint by something that is not known here yet; one that is known says so.
+		if _, taken, lookErr := tx.DentryAt(parent, name); lookErr == nil && taken {
+			return fail(ErrExists)
+		}
+		err = ErrNotListed
+	}
+	if err != nil {
+		return fail(err)
+	}
+	n.UID, n.GID = by.UID, by.GID
+	if dir.Mode&setgid != 0 {
+		n.GID = dir.GID
+		if n.Kind == Dir {
+			n.Mode |= setgid
+		}
+	}
+	if n.Kind == Dir {
+		n.Place = dir.Place
+	}
+	if n.Kind == Symlink {
+		n.Size = int64(len(n.Target))
+	}
+	n.Mode &= 0o7777
+	n.Version = 1
+	n.Atime, n.Mtime, n.Ctime, n.Btime = tx.Now(), tx.Now(), tx.Now(), tx.Now()
+	if n.Ino, err = tx.insertNode(n); err != nil {
+		return fail(err)
+	}
+	d, err := tx.addDentry(parent, name, n.Ino, n.Kind)
+	if err != nil {
+		return fail(err)
+	}
+	return Entry{Dentry: d, Node: n}, tx.markNew(d, n, dir.Place)
+}
+
+// Link gives a file a further name. Both must be in the same place; directories have one name only.
+func (c *Cache) Link(ino Ino, parent Ino, name string) (e Entry, err error) {
+	if err := checkName(name); err != nil {
+		return e, fmt.Errorf("link: %w", err)
+	}
+	err = c.update(0, true, func(tx *Tx) error {
+		n, err := tx.Node(ino)
+		switch {
+		case err != nil:
+			return err
+		case n.Kind == Dir:
+			return ErrIsDir
+		case n.Nlink == 0:
+			return ErrNotFound
+		}
+		first, err := tx.DentryOf(ino)
+		if err != nil {
+			return err
+		}
+		if err := tx.sameBorder(first.Parent, parent); err != nil {
+			return err
+		}
+		if err := tx.requireListed(parent); err != nil {
+			return err
+		}
+		d, err := tx.link(parent, name, n)
+		if err != nil {
+			return err
+		}
+		e.Dentry = d
+		if e.Node, err = tx.Node(ino); err != nil {
+			return err
+		}
+		return tx.wantPinned(d.ID, n)
+	})
+	if err == nil {
+		err = c.live(&e.Node)
+	}
+	if err != nil {
+		return e, fmt.Errorf("link %q: %w", name, err)
+	}
+	return e, nil
+}
+
+// Unlink takes a name from a file; ErrIsDir for a directory.
+func (c *Cache) Unlink(parent Ino, name string) error {
+	return c.remove("unlink", parent, name, func(n Node) error {
+		if n.Kind == Dir {
+			return ErrIsDir
+		}
+		return nil
+	})
+}
+
+// Rmdir removes an empty directory; ErrBusy for that of a place.
+func (c *Cache) Rmdir(parent Ino, name string) error {
+	return c.remove("rmdir", parent, name, func(n Node) error {
+		if n.Kind != Dir {
+			return ErrNotDir
+		}
+		return nil
+	})
+}
+
+func (c *Cache) remove(verb string, parent Ino, name string, check func(Node) error) error {
+	err := c.update(0, true, func(tx *Tx) error {
+		e, err := tx.mustEntry(parent, name)
+		if err != nil {
+			return err
+		}
+		if err := check(e.Node); err != nil {
+			return err
+		}
+		return tx.unlink(e)
+	})
+	if err != nil {
+		return fmt.Errorf("%s %q: %w", verb, name, err)
+	}
+	return nil
+}
+
+// ReadDir reads up to limit entries of a directory in the order of their dentry ids, beginning after one of them: an
+// entry that stays is seen exactly once, whatever else comes and goes. Without withNodes only Ino and Kind of the nodes
+// are filled in. ErrNotListed: not all children are known, so none are shown.
+func (c *Cache) ReadDir(ino Ino, after DentryID, limit int, withNodes bool) ([]Entry, error) {
+	var out []Entry
+	err := c.view(func(tx *Tx) error {
+		if after == 0 {
+			n, err := tx.Node(ino)
+			switch {
+			case err != nil:
+				return err
+			case n.Kind != Dir:
+				return ErrNotDir
+			case n.Listing != Listed:
+				return ErrNotListed
+			}
+		}
+		var err error
+		if withNodes {
+			out, err = tx.Children(ino, after, limit)
+		} else {
+			out, err = tx.names(ino, after, limit)
+		}
+		return err
+	})
+	for i := range out {
+		if err == nil && withNodes {
+			err = c.live(&out[i].Node)
+		}
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read directory %d: %w", ino, err)
+	}
+	return out, nil
+}
+
+func (tx *Tx) names(parent Ino, after DentryID, limit int) ([]Entry, error) {
+	return list(tx, func(r *row) Entry {
+		e := Entry{Dentry: scanDentry(r)}
+		e.Node = Node{Ino: e.Ino, Kind: Kind(r.int())}
+		return e
+	}, "SELECT "+dentryCols+", n.kind"+fromEntry+"WHERE d.parent = ? AND d.id > ? ORDER BY d.id LIMIT ?", parent, after, limit)
+}
+
+// ParentOf is the directory that a directory is in; the root is in itself.
+func (c *Cache) ParentOf(ino Ino) (Ino, error) {
+	if ino == RootIno {
+		return RootIno, nil
+	}
+	var d Dentry
+	err := c.read(func(tx *Tx) (err error) {
+		d, err = tx.DentryOf(ino)
+		return err
+	})
+	return d.Parent, err
+}
+
+// SetAttr changes attributes. A size is a truncation: on a file whose bytes are missing only 0, or the size it has, can
+// be had without hydrating first (ErrNotLocal).
+func (c *Cache) SetAttr(ino Ino, a Attrs) (Node, error) {
+	if a.Size != nil {
+		if err := c.truncate(ino, *a.Size); err != nil {
+			return Node{}, fmt.Errorf("set attributes: %w", err)
+		}
+	}
+	var n Node
+	err := c.update(0, true, func(tx *Tx) (err error) {
+		n, err = tx.setAttr(ino, a)
+		return err
+	})
+	if err == nil {
+		err = c.live(&n)
+	}
+	if err != nil {
+		return n, fmt.Errorf("set attributes of node %d: %w", ino, err)
+	}
+	return n, nil
+}
+
+func (c *Cache) truncate(ino Ino, size int64) error {
+	n, err := c.Attr(ino)
+	switch {
+	case err != nil:
+		return err
+	case n.Kind == Dir:
+		return ErrIsDir
+	case n.Kind != File || size < 0 || size == math.MaxInt64:
+		return ErrInvalid
+	}
+	o, err := c.OpenFile(ino, true)
+	if err != nil {
+		return err
+	}
+	if err := o.Truncate(size); err != nil {
+		return joinClose(err, o)
+	}
+	return o.Close()
+}
+
+func (tx *Tx) setAttr(ino Ino, a Attrs) (Node, error) {
+	n, err := tx.Node(ino)
+	if err != nil {
+		return n, err
+	}
+	sent := false // whether an endpoint could keep the change
+	if a.Mode != nil {
+		sent = n.Mode != *a.Mode&0o7777
+		n.Mode = *a.Mode & 0o7777
+	}
+	if a.UID != nil {
+		n.UID = *a.UID
+	}
+	if a.GID != nil {
+		n.GID = *a.GID
+	}
+	if a.Atime != nil {
+		n.Atime = *a.Atime
+		tx.c.used.forget(ino)
+	}
+	if a.Mtime != nil {
+		sent = sent || n.Kind != Dir && (n.Writing || n.Mtime != *a.Mtime)
+		n.Mtime = *a.Mtime
+		// While the node is open for writing its backing file is the truth. It is changed under the writer's lock, where
+		// the settle reads it: so a settle comes before this change, or sees it.
+		if err := tx.c.setLiveMtime(n, n.Mtime); err != nil {
+			return n, err
+		}
+	}
+	if a.Mode != nil || a.UID != nil || a.GID != nil || a.Atime != nil || a.Mtime != nil {
+		n.Ctime = tx.Now()
+		err = tx.exec("UPDATE nodes SET mode=?, uid=?, gid=?, atime=?, mtime=?, ctime=? WHERE ino=?", n.Mode, n.UID, n.GID, n.Atime, n.Mtime, n.Ctime, ino)
+	}
+	if err == nil && sent {
+		err = tx.markNode(ino, 0)
+	}
+	return n, err
+}
+
+// setLiveMtime gives the backing file of a node that is open for writing an mtime.
+func (c *Cache) setLiveMtime(n Node, mtime int64) error {
+	if !n.Writing || n.Content == 0 {
+		return nil
+	}
+	if st := c.files.find(n.Ino); st != nil {
+		if b := st.cur.Load(); b != nil && b.id == n.Content {
+			return b.setMtime(mtime)
+		}
+	}
+	b, err := c.store.open(n.Content)
+	if err != nil {
+		return err
+	}
+	return joinClose(b.setMtime(mtime), b.file)
+}

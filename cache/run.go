@@ -1,0 +1,242 @@
+package cache
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"sort"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"vdfs/internal/durable"
+)
+
+// How often Run does what.
+const (
+	syncEvery       = 5 * time.Second
+	checkpointEvery = time.Second
+	usageEvery      = 5 * time.Second
+	purgeEvery      = 10 * time.Minute
+	backupEvery     = 24 * time.Hour
+)
+
+// The write-ahead log is copied into the database above the first size and cut above the second.
+const (
+	walCheckpoint = 4 << 20
+	walTruncate   = 64 << 20
+)
+
+// closedKept is how long closed items stay for those who ask what happened.
+const closedKept = 7 * 24 * time.Hour
+
+// backupsKept is how many daily backups of the index there are.
+const backupsKept = 3
+
+// Run does the background work until ctx ends, which is no error: it makes contents durable, writes buffered access times,
+// keeps the write-ahead log short, purges closed items, gives free pages back and backs the index up daily. What fails is
+// logged and tried again at its next turn; nothing of it is needed for correctness while the power stays on. Call it
+// once.
+func (c *Cache) Run(ctx context.Context) error {
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return c.maintain(ctx, "sweep", 0, c.sweep) })
+	g.Go(func() error { return c.maintain(ctx, "sync contents", syncEvery, c.syncContents) })
+	g.Go(func() error { return c.maintain(ctx, "checkpoint", checkpointEvery, c.checkpoint) })
+	g.Go(func() error {
+		return c.maintain(ctx, "write access times", usageEvery, func(context.Context) error { return c.flushUsage() })
+	})
+	g.Go(func() error { return c.maintain(ctx, "purge", purgeEvery, c.purge) })
+	g.Go(func() error { return c.maintain(ctx, "back up index", time.Hour, c.backupIfDue) })
+	err := g.Wait()
+	return errors.Join(err, c.flushUsage())
+}
+
+// maintain does one task now and then every so often; 0 is once.
+func (c *Cache) maintain(ctx context.Context, name string, every time.Duration, task func(context.Context) error) error {
+	for {
+		if err := task(ctx); err != nil && ctx.Err() == nil {
+			c.log.Error("background task failed", "task", name, "error", err)
+		}
+		if every == 0 {
+			return nil
+		}
+		timer := time.NewTimer(every)
+		select {
+		case <-ctx.Done():
+			timer.Stop()
+			return nil
+		case <-timer.C:
+		}
+	}
+}
+
+// syncContents makes the bytes of contents durable and says so in their rows:
+//
+//  1. a new round begins: rows stamped from here on wait for the next
+//  2. syncfs
+//  3. rows of rounds before 1 are cleared, except those being written to
+//
+// A cut anywhere leaves rows stamped that need not be, which costs a dropped clean copy at most.
+func (c *Cache) syncContents(ctx context.Context) error {
+	if !c.store.dirty.Swap(false) {
+		return nil
+	}
+	epoch := c.store.epoch.Add(1)
+	if err := durable.SyncFS(c.store.dir); err != nil {
+		c.store.dirty.Store(true)
+		return err
+	}
+	left := false
+	err := c.pages(ctx, func(tx *Tx) (bool, error) {
+		cleared, err := list(tx, (*row).int, `UPDATE contents SET boot='' WHERE id IN (
+			SELECT c.id FROM contents c LEFT JOIN nodes n ON n.ino=c.ino
+			WHERE c.boot >= ?1 AND c.boot < ?2 AND coalesce(n.writing, 0)=0 LIMIT ?3) RETURNING id`,
+			c.store.boot+"/", c.store.stampOf(epoch), recoverBatch)
+		return len(cleared) == recoverBatch, err
+	})
+	if err == nil {
+		err = c.read(func(tx *Tx) (err error) {
+			left, err = tx.queryRow(`SELECT 1 FROM contents WHERE boot<>'' LIMIT 1`, func(*row) {})
+			return err
+		})
+	}
+	if err != nil || left {
+		c.store.dirty.Store(true) // files open for writing are covered by a later round
+	}
+	return err
+}
+
+// checkpoint copies the write-ahead log into the database, beside the writer: readers and the writer go on.
+func (c *Cache) checkpoint(context.Context) error {
+	info, err := os.Stat(indexPath(c.opt.Dir) + "-wal")
+	if errors.Is(err, os.ErrNotExist) || err == nil && info.Size() < walCheckpoint {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	mode := "PASSIVE"
+	if info.Size() > walTruncate {
+		mode = "TRUNCATE"
+	}
+	return c.aside(func(conn *conn) error { return conn.run("PRAGMA wal_checkpoint("+mode+")", nil) })
+}
+
+// aside lends a connection of its own, so that what it does holds up nobody.
+func (c *Cache) aside(f func(*conn) error) error {
+	conn, err := openConn(indexPath(c.opt.Dir), false)
+	if err != nil {
+		return err
+	}
+	return errors.Join(f(conn), conn.close())
+}
+
+// vacuumPages bounds how many free pages are given back in one transaction: some milliseconds.
+const vacuumPages = 256
+
+// purge deletes old closed items and gives free pages of the index back, in small transactions.
+func (c *Cache) purge(ctx context.Context) error {
+	before := c.opt.Clock().Add(-closedKept).UnixNano()
+	err := c.pages(ctx, func(tx *Tx) (bool, error) {
+		n, err := tx.PurgeClosed(before, recoverBatch)
+		return n == recoverBatch, err
+	})
+	if err != nil {
+		return err
+	}
+	for free := int64(vacuumPages); free >= vacuumPages && ctx.Err() == nil; {
+		err := c.update(0, true, func(tx *Tx) error {
+			if err := tx.exec(fmt.Sprintf("PRAGMA incremental_vacuum(%d)", vacuumPages)); err != nil {
+				return err
+			}
+			_, err := tx.queryRow("PRAGMA freelist_count", func(r *row) { free = r.int() })
+			return err
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// backupIfDue backs the index up if the newest backup is a day old.
+func (c *Cache) backupIfDue(context.Context) error {
+	have, err := c.backups()
+	if err != nil {
+		return err
+	}
+	now := c.opt.Clock()
+	if len(have) > 0 {
+		info, err := os.Stat(have[len(have)-1])
+		if err != nil {
+			return err
+		}
+		if now.Sub(info.ModTime()) < backupEvery {
+			return nil
+		}
+	}
+	return c.Backup()
+}
+
+// Backup writes a copy of the index into backups/ and removes all but the newest few. Work goes on meanwhile.
+func (c *Cache) Backup() error {
+	dir := filepath.Join(c.opt.Dir, "backups")
+	name := filepath.Join(dir, "index-"+c.opt.Clock().UTC().Format("20060102T150405")+".db")
+	partial := name + ".partial"
+	if err := os.Remove(partial); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return fmt.Errorf("back up index: %w", err)
+	}
+	if err := c.aside(func(conn *conn) error { return conn.run("VACUUM INTO ?", nil, partial) }); err != nil {
+		return fmt.Errorf("back up index: %w", err)
+	}
+	if err := publish(partial, name); err != nil {
+		return fmt.Errorf("back up index: %w", err)
+	}
+	have, err := c.backups()
+	for i := 0; err == nil && i < len(have)-backupsKept; i++ {
+		err = os.Remove(have[i])
+	}
+	return err
+}
+
+// publish gives a finished file its name.
+func publish(partial, name string) error {
+	f, err := os.OpenFile(partial, os.O_RDWR, 0)
+	if err != nil {
+		return err
+	}
+	err = errors.Join(f.Chmod(0o600), f.Sync())
+	if err := errors.Join(err, f.Close()); err != nil {
+		return err
+	}
+	return durable.Rename(partial, name)
+}
+
+// backups lists the finished backups, oldest first.
+func (c *Cache) backups() ([]string, error) {
+	names, err := filepath.Glob(filepath.Join(globEscape(filepath.Join(c.opt.Dir, "backups")), "index-*.db"))
+	sort.Strings(names)
+	return names, err
+}
+
+// globEscape makes a pattern that matches path only.
+func globEscape(path string) string {
+	var out []byte
+	for i := range len(path) {
+		if b := path[i]; b == '*' || b == '?' || b == '[' || b == '\\' {
+			out = append(out, '\\')
+		}
+		out = append(out, path[i])
+	}
+	return string(out)
+}
+
+func ignoreEOF(err error) error {
+	if errors.Is(err, io.EOF) {
+		return nil
+	}
+	return err
+}

@@ -1,0 +1,280 @@
+package cache
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"sync"
+
+	"golang.org/x/sys/unix"
+
+	"vdfs/internal/durable"
+	"vdfs/internal/fault"
+)
+
+// Writing to a file, step by step, and what recovery does when the process ends after each:
+//
+//  1. a backing file is made where there is none              swept away: no row names it
+//  2. mark: version, no hash, writing=1, items                settled from the backing file
+//  3. origin attribute and mtime of the backing file          as 2
+//  4. bytes                                                   as 2
+//  5. settle: size and mtime, writing=0, items may be sent    nothing to do
+//
+// An O_TRUNC of a file whose bytes are missing goes the same way; the backing file it had goes after 2.
+
+// Fault points of this package, for crash tests.
+const (
+	faultCreated = "cache.content.created"
+	faultMarked  = "cache.content.marked"
+	faultSettle  = "cache.content.settle"
+	faultFilled  = "cache.fill.complete"
+	faultDropped = "cache.content.drop"
+)
+
+// FaultPoints names the points of package fault that this package passes.
+func FaultPoints() []string {
+	return []string{faultCreated, faultMarked, faultSettle, faultFilled, faultDropped}
+}
+
+// mark makes a new version of the node's content known before its first byte changes. op is held for writing. empty gives
+// up the bytes that are missing, for a new content without any; without it ErrNotLocal is the answer.
+func (c *Cache) mark(st *fileState, empty bool) error {
+	if st.marked {
+		return nil
+	}
+	b, fresh := st.cur.Load(), false
+	if b == nil || !b.full {
+		if !empty && st.size != 0 {
+			return ErrNotLocal
+		}
+		var err error
+		if b, err = c.store.create(); err != nil {
+			return err
+		}
+		fresh = true
+	}
+	m, err := c.markRows(st, b, fresh)
+	if err != nil {
+		if fresh {
+			err = errors.Join(err, b.file.Close(), c.store.remove(b.id))
+		}
+		return err
+	}
+	// From here on the index says so, whatever fails below.
+	if fresh {
+		if old := st.cur.Load(); old != nil {
+			old.registered = true // its row and file are gone with the transaction, or it had neither
+			st.old = append(st.old, old)
+		}
+		b.full, b.registered = true, true
+		st.cur.Store(b)
+		st.size = 0
+	}
+	st.version, st.marked = m.version, true
+	st.gen.Add(1)
+	if err := fault.Point(faultMarked); err != nil {
+		return err
+	}
+	return errors.Join(b.setOrigin(st.ino, m.parent, m.name), b.setMtime(m.mtime))
+}
+
+// marking is what mark learns in its transaction.
+type marking struct {
+	version uint64
+	mtime   int64
+	parent  Ino
+	name    string
+}
+
+func (c *Cache) markRows(st *fileState, b *backing, fresh bool) (m marking, err error) {
+	if err := fault.Point(faultCreated); err != nil {
+		return m, err
+	}
+	old := st.cur.Load()
+	err = c.update(0, true, func(tx *Tx) error {
+		found, err := tx.queryRow(`UPDATE nodes SET version=version+1, hash=NULL, writing=1, residency=2, content=?2
+			WHERE ino=?1 RETURNING version, mtime`, func(r *row) {
+			m.version, m.mtime = uint64(r.int()), r.int()
+		}, st.ino, b.id)
+		switch {
+		case err != nil:
+			return err
+		case !found:
+			return fmt.Errorf("mark node: %w", ErrNotFound)
+		}
+		if !fresh {
+			err = tx.exec(`UPDATE contents SET boot=? WHERE id=?`, c.store.stamp(), b.id)
+		} else {
+			m.mtime = tx.Now()
+			if err = tx.insertContent(b.id, st.ino, 0); err == nil && old != nil {
+				err = tx.removeContent(old.id)
+			}
+		}
+		if err != nil {
+			return err
+		}
+		if err := tx.markNode(st.ino, Never); err != nil {
+			return err
+		}
+		_, err = tx.queryRow(`SELECT parent, name FROM dentries WHERE ino=? ORDER BY id LIMIT 1`, func(r *row) {
+			m.parent, m.name = Ino(r.int()), r.str()
+		}, st.ino)
+		return err
+	})
+	if err == nil && fresh && old != nil && !old.registered {
+		err = c.store.remove(old.id)
+	}
+	return m, err
+}
+
+// settleLast settles a node after its last write handle was closed, unless one was opened meanwhile or there is nothing to
+// settle.
+func (c *Cache) settleLast(st *fileState) error {
+	st.op.Lock()
+	defer st.op.Unlock()
+	if _, writers := c.files.openCount(st.ino); !st.marked || writers > 0 {
+		return nil
+	}
+	if err := fault.Point(faultSettle); err != nil {
+		return err
+	}
+	size, err := c.settleFrom(st.ino, st.cur.Load(), true)
+	if err != nil {
+		return err
+	}
+	st.size, st.marked = size, false
+	return nil
+}
+
+// settleFrom settles a node from its open backing file and returns its size. The file is looked at inside the transaction:
+// SETATTR changes its mtime inside one too, so none gets lost in between.
+func (c *Cache) settleFrom(ino Ino, b *backing, last bool) (size int64, err error) {
+	err = c.update(0, true, func(tx *Tx) error {
+		info, err := b.stat()
+		if err != nil {
+			return err
+		}
+		size = info.size
+		return tx.settle(ino, b.id, info, last)
+	})
+	return size, err
+}
+
+// settle writes what a backing file says into the index. last: nobody writes any more, the file may be sent when it has
+// rested for its quiet period. A node that is not marked, or has another content, is left alone.
+func (tx *Tx) settle(ino Ino, id ContentID, info fileInfo, last bool) error {
+	writing := 1
+	if last {
+		writing = 0
+	}
+	found, err := tx.changed(`UPDATE nodes SET size=?3, mtime=?4, ctime=max(ctime, ?5), writing=?6
+		WHERE ino=?1 AND content=?2 AND writing=1 RETURNING ino`, ino, id, info.size, info.mtime, info.ctime, writing)
+	if err != nil || !found {
+		return err
+	}
+	var before int64
+	if _, err := tx.queryRow(`SELECT present FROM contents WHERE id=?`, func(r *row) { before = r.int() }, id); err != nil {
+		return err
+	}
+	err = tx.exec(`UPDATE contents SET size=?2, present=?2, ranges=NULL, boot=?3 WHERE id=?1`, id, info.size, tx.c.store.stamp())
+	if err != nil {
+		return err
+	}
+	tx.countBytes(info.size - before)
+	if !last {
+		return nil
+	}
+	now := tx.Now()
+	return tx.markNode(ino, now+tx.c.quiet.next(ino, now))
+}
+
+// syncState makes a node durable on this machine.
+func (c *Cache) syncState(st *fileState) error {
+	st.op.RLock()
+	b, marked := st.cur.Load(), st.marked
+	st.op.RUnlock()
+	if b == nil {
+		return c.syncIndex() // chmod and the like
+	}
+	if err := ignoringEINTR(b.file.Sync); err != nil {
+		return diskError(err)
+	}
+	if err := c.syncName(st, b); err != nil {
+		return err
+	}
+	if marked {
+		if _, err := c.settleFrom(st.ino, b, false); err != nil {
+			return err
+		}
+	}
+	return c.syncIndex()
+}
+
+// syncName makes the directory entry of a backing file durable, once.
+func (c *Cache) syncName(st *fileState, b *backing) error {
+	st.op.RLock()
+	named := b.named
+	st.op.RUnlock()
+	if named {
+		return nil
+	}
+	if err := durable.SyncDir(filepath.Dir(c.store.path(b.id))); err != nil {
+		return err
+	}
+	st.op.Lock()
+	b.named = true
+	st.op.Unlock()
+	return nil
+}
+
+// SyncIndex makes every transaction committed so far durable; concurrent callers share the work.
+func (c *Cache) SyncIndex() error { return c.syncIndex() }
+
+func (c *Cache) syncIndex() error {
+	return c.wal.do(func() error {
+		// The write-ahead log is opened by its own path: closing it drops no lock of SQLite's, which are on other files.
+		f, err := os.Open(indexPath(c.opt.Dir) + "-wal")
+		if errors.Is(err, os.ErrNotExist) {
+			return nil // everything is in the database already
+		}
+		if err != nil {
+			return fmt.Errorf("sync index: %w", err)
+		}
+		err = ignoringEINTR(func() error { return unix.Fdatasync(int(f.Fd())) })
+		if err := errors.Join(err, f.Close()); err != nil {
+			return fmt.Errorf("sync index: %w", diskError(err))
+		}
+		return nil
+	})
+}
+
+// groupSync lets many callers share one sync that began after all of them called. A failure stays: after a failed sync the
+// kernel drops what it could not write, so a later success would prove nothing.
+type groupSync struct {
+	mu             sync.Mutex
+	began, ended   uint64
+	err            error
+	done           sync.Cond
+	initialisation sync.Once
+}
+
+func (g *groupSync) do(f func() error) error {
+	g.initialisation.Do(func() { g.done.L = &g.mu })
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	want := g.began + 1
+	for g.ended < want && g.err == nil {
+		if g.began != g.ended {
+			g.done.Wait()
+			continue
+		}
+		g.began++
+		g.mu.Unlock()
+		err := f()
+		g.mu.Lock()
+		g.ended, g.err = g.began, err
+		g.done.Broadcast()
+	}
+	return g.err
+}

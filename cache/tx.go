@@ -1,0 +1,168 @@
+package cache
+
+import (
+	"errors"
+	"fmt"
+)
+
+// Tx is a transaction on the index. It belongs to the callback it is given to and to one goroutine.
+//
+// Its methods are the primitives of the syncer. Those that change the tree publish a Change and put an item on every
+// leg of the place except the transaction's origin.
+type Tx struct {
+	c        *Cache
+	conn     *conn
+	origin   LegID
+	now      int64
+	writable bool
+	marked   bool // items or settings were written: wake the watchers
+	nodes    int64
+	changes  []Change
+	after    []func()
+	finally  []func()
+}
+
+// View calls fn with a snapshot of the index. The snapshot does not see writes that commit meanwhile.
+func (c *Cache) View(fn func(*Tx) error) error { return c.view(fn) }
+
+// Update calls fn in a write transaction and commits when it returns nil; any error undoes everything. Changes are
+// published after the commit, in commit order. leg is the leg whose remote change is being applied (it gets no items
+// for it) or 0. An Update with a leg waits while the kernel is behind with its notifications.
+func (c *Cache) Update(leg LegID, fn func(*Tx) error) error { return c.update(leg, false, fn) }
+
+func (c *Cache) view(fn func(*Tx) error) error {
+	return c.read(func(tx *Tx) (err error) {
+		if err := tx.exec("BEGIN"); err != nil {
+			return err
+		}
+		defer func() { err = errors.Join(err, tx.exec("COMMIT")) }()
+		return fn(tx)
+	})
+}
+
+// read lends a reader connection without opening a transaction: right where one statement answers everything.
+func (c *Cache) read(fn func(*Tx) error) error {
+	select {
+	case conn := <-c.readers:
+		defer func() { c.readers <- conn }()
+		return fn(&Tx{c: c, conn: conn})
+	case <-c.done:
+		return errClosed
+	}
+}
+
+var errClosed = errors.New("cache is closed")
+
+// update is Update. mount tells that the change comes through the mount: the kernel knows it already.
+func (c *Cache) update(origin LegID, mount bool, fn func(*Tx) error) error {
+	if origin != 0 {
+		c.feed.waitForRoom()
+	}
+	tx := &Tx{c: c, origin: origin, writable: true, now: c.now()}
+	err := c.transact(tx, mount, fn)
+	for _, f := range tx.finally {
+		f()
+	}
+	if err != nil {
+		return err
+	}
+	for _, f := range tx.after {
+		f()
+	}
+	if tx.marked {
+		c.watch.wake()
+	}
+	return nil
+}
+
+func (c *Cache) transact(tx *Tx, mount bool, fn func(*Tx) error) (err error) {
+	w := &c.writer
+	w.Lock()
+	defer w.Unlock()
+	if w.conn == nil {
+		return errClosed
+	}
+	tx.conn = w.conn
+	if err := tx.exec("BEGIN IMMEDIATE"); err != nil {
+		return err
+	}
+	done := false
+	defer func() {
+		if done {
+			return
+		}
+		w.legs = nil
+		// A full disk or a damaged page makes SQLite roll back by itself.
+		if !w.conn.raw.AutoCommit() {
+			err = errors.Join(err, tx.exec("ROLLBACK"))
+		}
+	}()
+	if err := fn(tx); err != nil {
+		return err
+	}
+	if err := tx.exec("COMMIT"); err != nil {
+		return err
+	}
+	done = true
+	c.nodes.Add(tx.nodes)
+	seq := c.seq.Add(1)
+	if !mount {
+		c.feed.publish(seq, tx.changes)
+	}
+	return nil
+}
+
+// Now is the time of the transaction: one for all it writes.
+func (tx *Tx) Now() int64 {
+	if tx.now == 0 {
+		tx.now = tx.c.now()
+	}
+	return tx.now
+}
+
+// onCommit runs f after the transaction has committed, outside the writer's lock.
+func (tx *Tx) onCommit(f func()) { tx.after = append(tx.after, f) }
+
+// onEnd runs f after the transaction has committed or was undone, outside the writer's lock and before onCommit's.
+func (tx *Tx) onEnd(f func()) { tx.finally = append(tx.finally, f) }
+
+func (tx *Tx) exec(sql string, args ...any) error { return tx.conn.run(sql, nil, args...) }
+
+func (tx *Tx) query(sql string, scan func(*row), args ...any) error {
+	return tx.conn.run(sql, scan, args...)
+}
+
+func (tx *Tx) queryRow(sql string, scan func(*row), args ...any) (bool, error) {
+	return tx.conn.one(sql, scan, args...)
+}
+
+// insert runs an INSERT … RETURNING of one integer column.
+func (tx *Tx) insert(sql string, args ...any) (int64, error) {
+	var id int64
+	ok, err := tx.queryRow(sql, func(r *row) { id = r.int() }, args...)
+	if err == nil && !ok {
+		err = fmt.Errorf("insert: %w", ErrNotFound)
+	}
+	return id, err
+}
+
+// changed runs a statement that ends in RETURNING and tells whether it touched a row.
+func (tx *Tx) changed(sql string, args ...any) (bool, error) {
+	return tx.queryRow(sql, func(*row) {}, args...)
+}
+
+func (tx *Tx) publish(ch Change) { tx.changes = append(tx.changes, ch) }
+
+// list collects the rows of a query.
+func list[T any](tx *Tx, scan func(*row) T, sql string, args ...any) ([]T, error) {
+	var out []T
+	err := tx.query(sql, func(r *row) { out = append(out, scan(r)) }, args...)
+	return out, err
+}
+
+// get is list for one row.
+func get[T any](tx *Tx, scan func(*row) T, sql string, args ...any) (T, bool, error) {
+	var out T
+	ok, err := tx.queryRow(sql, func(r *row) { out = scan(r) }, args...)
+	return out, ok, err
+}
