@@ -1,0 +1,238 @@
+package dir
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"vdfs/syncer/remote"
+)
+
+// Changes implements remote.Endpoint by hints: a directory keeps no list of its
+// changes. A cursor is good within the session that gave it, and until a later
+// one has been used; any other is expired.
+func (d *Endpoint) Changes(ctx context.Context, since remote.Cursor) (remote.Batch, error) {
+	r, err := d.enter(ctx)
+	if err != nil {
+		return remote.Batch{}, fmt.Errorf("list changes: %w", err)
+	}
+	defer r.close()
+	if since == "" {
+		root, err := d.statID(r, rootID)
+		if err != nil {
+			return remote.Batch{}, fail("list changes", err)
+		}
+		b := remote.Batch{Full: true, Next: d.watch.restart()}
+		b.Changes = []remote.Change{{Entry: root, Relist: remote.RelistDeep}}
+		return b, nil
+	}
+	d.watch.collect()
+	paths, next, err := d.watch.since(since)
+	if err != nil {
+		return remote.Batch{}, fmt.Errorf("list changes: %w", err)
+	}
+	b := remote.Batch{Next: next}
+	for _, h := range paths {
+		e, err := d.statID(r, makeID(h.path, ""))
+		if errors.Is(err, unix.ENOENT) || errors.Is(err, unix.ENOTDIR) || errors.Is(err, unix.ELOOP) || err == nil && e.Kind != remote.Dir {
+			continue // its parent's hint tells
+		}
+		if err != nil {
+			return remote.Batch{}, fail("list changes", err)
+		}
+		c := remote.Change{Entry: e, Relist: remote.RelistShallow}
+		if h.deep {
+			c.Relist = remote.RelistDeep
+		}
+		b.Changes = append(b.Changes, c)
+	}
+	return b, nil
+}
+
+// Wait implements remote.Endpoint.
+func (d *Endpoint) Wait(ctx context.Context, since remote.Cursor) error {
+	select {
+	case d.watch.waiting <- struct{}{}:
+		defer func() { <-d.watch.waiting }()
+	case <-d.closed:
+		return fmt.Errorf("wait for changes: %w", errClosed)
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	d.watch.collect()
+	waited := false
+	for {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		ready, until := d.watch.ready(since)
+		if ready {
+			if waited {
+				_, err := d.sleep(ctx, d.watch.now().Add(settle), false)
+				return err
+			}
+			return nil
+		}
+		woken, err := d.sleep(ctx, until, true)
+		if err != nil {
+			return err
+		}
+		waited = waited || woken
+	}
+}
+
+// sleep takes in events until the time is over (zero: without end), or with
+// wake until there is one. It reports whether there was.
+func (d *Endpoint) sleep(ctx context.Context, until time.Time, wake bool) (bool, error) {
+	w := d.watch
+	w.mu.Lock()
+	f, raw := w.f, w.raw
+	w.mu.Unlock()
+	if f == nil {
+		return false, d.idle(ctx, until)
+	}
+	if err := f.SetReadDeadline(until); err != nil {
+		return false, fmt.Errorf("wait for changes: %w", err)
+	}
+	stop := context.AfterFunc(ctx, func() { _ = f.SetReadDeadline(time.Unix(1, 0)) })
+	defer stop()
+	first := true
+	err := raw.Read(func(fd uintptr) bool {
+		w.drain(int(fd))
+		// The first call comes without an event, before it would block.
+		woken := wake && !first
+		first = false
+		return woken
+	})
+	switch {
+	case ctx.Err() != nil:
+		return false, ctx.Err()
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return false, nil
+	case errors.Is(err, os.ErrClosed):
+		return false, fmt.Errorf("wait for changes: %w", errClosed)
+	case err != nil:
+		return false, fmt.Errorf("wait for changes: %w", err)
+	}
+	return true, nil
+}
+
+// idle waits without inotify.
+func (d *Endpoint) idle(ctx context.Context, until time.Time) error {
+	t := time.NewTimer(until.Sub(d.watch.now()))
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return nil
+	case <-d.closed:
+		return fmt.Errorf("wait for changes: %w", errClosed)
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// restart begins a full enumeration: everything so far will be listed, from
+// here on there are hints.
+func (w *watcher) restart() remote.Cursor {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.start()
+	if w.lost {
+		w.reset()
+	}
+	clear(w.pending)
+	w.lazy = time.Time{}
+	w.seq++
+	w.floor = w.seq
+	w.rescan = w.now().Add(w.every)
+	return w.cursor()
+}
+
+func (w *watcher) cursor() remote.Cursor {
+	return remote.Cursor(fmt.Sprintf("%s/%d", w.session, w.seq))
+}
+
+// parse gives the sequence of a cursor. w.mu is held.
+func (w *watcher) parse(c remote.Cursor) (uint64, error) {
+	var seq uint64
+	session, rest, _ := strings.Cut(string(c), "/")
+	n, err := fmt.Sscanf(rest, "%d", &seq)
+	if session != w.session || err != nil || n != 1 || seq < w.floor || seq > w.seq || w.lost {
+		return 0, remote.ErrCursorExpired
+	}
+	return seq, nil
+}
+
+// hinted is a directory to list.
+type hinted struct {
+	path string
+	deep bool
+}
+
+// since returns the hints after a cursor, parents first. Those up to it have
+// been stored by the caller and are forgotten.
+func (w *watcher) since(c remote.Cursor) ([]hinted, remote.Cursor, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	seq, err := w.parse(c)
+	if err != nil {
+		return nil, "", err
+	}
+	w.floor = seq
+	w.dropLimbo()
+	if w.polling && !w.now().Before(w.rescan) {
+		w.rescan = w.now().Add(w.every)
+		w.hint("", true, true)
+	}
+	var out []hinted
+	for path, h := range w.pending {
+		if h.seq <= seq {
+			delete(w.pending, path)
+		} else {
+			out = append(out, hinted{path, h.deep})
+		}
+	}
+	w.lazy = time.Time{}
+	slices.SortFunc(out, func(a, b hinted) int { return strings.Compare(a.path, b.path) })
+	return covered(out), w.cursor(), nil
+}
+
+// covered leaves out what a deep hint above covers. The hints are sorted.
+func covered(hints []hinted) []hinted {
+	deep := map[string]bool{}
+	return slices.DeleteFunc(hints, func(h hinted) bool {
+		for up := h.path; up != ""; {
+			if up, _ = split(up); deep[up] {
+				return true
+			}
+		}
+		if h.deep {
+			deep[h.path] = true
+		}
+		return false
+	})
+}
+
+// ready reports whether a wait since c is over, and else until when it lasts at
+// most; zero is without end.
+func (w *watcher) ready(c remote.Cursor) (bool, time.Time) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	seq, err := w.parse(c)
+	now := w.now()
+	switch {
+	case err != nil, w.urgent > seq, w.polling && !now.Before(w.rescan), !w.lazy.IsZero() && !now.Before(w.lazy):
+		return true, now
+	case !w.lazy.IsZero():
+		return false, w.lazy
+	case w.polling:
+		return false, w.rescan
+	}
+	return false, time.Time{}
+}

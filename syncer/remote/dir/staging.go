@@ -1,0 +1,256 @@
+package dir
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"vdfs/syncer/remote"
+)
+
+// The staging directory has two parts.
+const (
+	tempDir  = "tmp"   // named temporary files, where there is no O_TMPFILE
+	trashDir = "trash" // <ns since 1970>-<name>
+)
+
+// stage decides where the staging directory is and makes it.
+func (d *Endpoint) stage(r dirFD) error {
+	d.local = true
+	if d.opts.Staging != "" {
+		for _, part := range []string{tempDir, trashDir} {
+			if err := os.MkdirAll(filepath.Join(d.opts.Staging, part), 0o700); err != nil {
+				return fmt.Errorf("make staging directory: %w", err)
+			}
+		}
+		reach, err := sameMount(r.fd, d.opts.Staging)
+		if err != nil {
+			return fail("stat staging directory", err)
+		}
+		d.local = !reach
+	}
+	if !d.local {
+		return nil
+	}
+	for _, path := range []string{ownDir, ownDir + "/" + tempDir, ownDir + "/" + trashDir} {
+		if err := unix.Mkdirat(r.fd, path, 0o700); err != nil && !errors.Is(err, unix.EEXIST) {
+			return fail("make staging directory", err)
+		}
+	}
+	return nil
+}
+
+// sameMount reports whether files can be renamed between the directories: the
+// same device is not enough, two mounts of it are apart.
+func sameMount(fd int, path string) (bool, error) {
+	var a, b unix.Statx_t
+	const mask = unix.STATX_BASIC_STATS | unix.STATX_MNT_ID
+	if err := retry(func() error { return unix.Statx(fd, "", unix.AT_EMPTY_PATH, mask, &a) }); err != nil {
+		return false, err
+	}
+	if err := retry(func() error { return unix.Statx(unix.AT_FDCWD, path, 0, mask, &b) }); err != nil {
+		return false, err
+	}
+	return a.Mnt_id == b.Mnt_id && a.Dev_major == b.Dev_major && a.Dev_minor == b.Dev_minor, nil
+}
+
+// openStaging opens a part of the staging directory, which is made again when
+// someone removed it.
+func (d *Endpoint) openStaging(r dirFD, part string) (dirFD, error) {
+	s, err := d.tryStaging(r, part)
+	if errors.Is(err, unix.ENOENT) {
+		if err := d.stage(r); err != nil {
+			return dirFD{}, err
+		}
+		s, err = d.tryStaging(r, part)
+	}
+	return s, err
+}
+
+func (d *Endpoint) tryStaging(r dirFD, part string) (dirFD, error) {
+	if d.local {
+		return walk(r, ownDir+"/"+part, unix.O_RDONLY|unix.O_DIRECTORY)
+	}
+	const flags = unix.O_RDONLY | unix.O_DIRECTORY | unix.O_NOFOLLOW | unix.O_CLOEXEC
+	fd, err := unix.Open(filepath.Join(d.opts.Staging, part), flags, 0)
+	return dirFD{fd: fd, dev: r.dev, own: true}, err
+}
+
+// sweep removes temporary files that no living session holds.
+func sweep(at int) error {
+	names, err := readNames(at)
+	if err != nil {
+		return err
+	}
+	for _, name := range names {
+		fd, err := unix.Openat(at, name, unix.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
+		if err != nil {
+			continue // removed meanwhile, or none of ours
+		}
+		if unix.Flock(fd, unix.LOCK_EX|unix.LOCK_NB) == nil {
+			err = unix.Unlinkat(at, name, 0)
+		}
+		_ = unix.Close(fd)
+		if err != nil && !errors.Is(err, unix.ENOENT) {
+			return err
+		}
+	}
+	return nil
+}
+
+// slot is a free name in the trash for a version called leaf.
+func (d *Endpoint) slot(leaf string, try int) string {
+	stamp := strconv.FormatInt(d.opts.Now().UnixNano()+int64(try), 10)
+	return stamp + "-" + leaf[:min(len(leaf), 255-len(stamp)-1)]
+}
+
+// maxSlots bounds the search for a free name in the trash.
+const maxSlots = 1000
+
+// intoTrash moves parent/leaf to the trash and returns its name there.
+func (d *Endpoint) intoTrash(from int, leaf string, trash int) (string, error) {
+	for try := range maxSlots {
+		name := d.slot(leaf, try)
+		err := d.renameFree(from, leaf, trash, name)
+		if !errors.Is(err, unix.EEXIST) {
+			return name, err
+		}
+	}
+	return "", unix.EEXIST
+}
+
+// renameFree renames onto a free name, by the best means there is. Without
+// RENAME_NOREPLACE files are linked, which refuses a taken name as well, and
+// only directories are checked and then renamed.
+func (d *Endpoint) renameFree(from int, old string, to int, name string) error {
+	if d.can.noreplace {
+		return retry(func() error { return unix.Renameat2(from, old, to, name, unix.RENAME_NOREPLACE) })
+	}
+	var st unix.Stat_t
+	if err := unix.Fstatat(from, old, &st, unix.AT_SYMLINK_NOFOLLOW); err != nil {
+		return err
+	}
+	if d.can.hardlink && st.Mode&unix.S_IFMT != unix.S_IFDIR {
+		if err := unix.Linkat(from, old, to, name, 0); err != nil {
+			return err
+		}
+		return unix.Unlinkat(from, old, 0)
+	}
+	if err := unix.Fstatat(to, name, &st, unix.AT_SYMLINK_NOFOLLOW); !errors.Is(err, unix.ENOENT) {
+		if err == nil {
+			err = unix.EEXIST
+		}
+		return err
+	}
+	return retry(func() error { return unix.Renameat(from, old, to, name) })
+}
+
+// exclusive runs a short change while no other session of ours on this root
+// makes one. Programs that are not ours take no part in this: what they may do
+// meanwhile is looked at afterwards.
+func (d *Endpoint) exclusive(ctx context.Context, r dirFD, change func() error) error {
+	d.publish.Lock()
+	defer d.publish.Unlock()
+	tick := time.NewTicker(500 * time.Microsecond)
+	defer tick.Stop()
+	for waited := 0; ; waited++ {
+		err := retry(func() error { return unix.Flock(r.fd, unix.LOCK_EX|unix.LOCK_NB) })
+		if err == nil {
+			defer func() { _ = unix.Flock(r.fd, unix.LOCK_UN) }()
+		}
+		if !errors.Is(err, unix.EWOULDBLOCK) {
+			return change() // locked, or the file system has no locks
+		}
+		if waited > 2000 {
+			return fmt.Errorf("lock root: %w", remote.ErrLocked)
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+// TrashItem is a version in the trash.
+type TrashItem struct {
+	Name string    // the leaf name it had, cut when very long
+	Size int64     // bytes
+	When time.Time // when it was put there
+	Path string    // where it is now
+}
+
+// Trash lists the trash, oldest first.
+func (d *Endpoint) Trash() ([]TrashItem, error) {
+	var items []TrashItem
+	err := d.eachTrashed(func(fd int, f facts, it TrashItem) error {
+		items = append(items, it)
+		return nil
+	})
+	return items, err
+}
+
+// Purge removes for good what was put into the trash before that time, and
+// returns the bytes that this freed.
+func (d *Endpoint) Purge(before time.Time) (int64, error) {
+	var freed int64
+	err := d.eachTrashed(func(fd int, f facts, it TrashItem) error {
+		if !it.When.Before(before) {
+			return nil
+		}
+		if f.nlink == 1 {
+			freed += f.size
+		}
+		return unix.Unlinkat(fd, filepath.Base(it.Path), 0)
+	})
+	return freed, err
+}
+
+func (d *Endpoint) eachTrashed(visit func(fd int, f facts, it TrashItem) error) error {
+	r, err := d.openRoot()
+	if err != nil {
+		return fmt.Errorf("open trash: %w", err)
+	}
+	defer r.close()
+	if !d.can.write {
+		return nil
+	}
+	s, err := d.openStaging(r, trashDir)
+	if err != nil {
+		return fail("open trash", err)
+	}
+	defer s.close()
+	names, err := readNames(s.fd)
+	if err != nil {
+		return fail("list trash", err)
+	}
+	at := filepath.Join(d.opts.Staging, trashDir)
+	if d.local {
+		at = filepath.Join(d.path, ownDir, trashDir)
+	}
+	for _, name := range names {
+		stamp, leaf, ok := strings.Cut(name, "-")
+		ns, err := strconv.ParseInt(stamp, 10, 64)
+		if !ok || err != nil {
+			continue // not ours
+		}
+		f, err := d.factsAt(s.fd, name)
+		if errors.Is(err, unix.ENOENT) {
+			continue
+		}
+		if err == nil {
+			err = visit(s.fd, f, TrashItem{Name: leaf, Size: f.size, When: time.Unix(0, ns), Path: filepath.Join(at, name)})
+		}
+		if err != nil {
+			return fail("visit trash", err)
+		}
+	}
+	return nil
+}

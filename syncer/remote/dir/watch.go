@@ -1,0 +1,253 @@
+package dir
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"sync"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+const (
+	watchMask = unix.IN_CREATE | unix.IN_DELETE | unix.IN_MOVED_FROM | unix.IN_MOVED_TO | unix.IN_CLOSE_WRITE |
+		unix.IN_MODIFY | unix.IN_ATTRIB | unix.IN_DELETE_SELF | unix.IN_MOVE_SELF | unix.IN_ONLYDIR | unix.IN_EXCL_UNLINK
+	// settle is how long a wait goes on collecting once something happened.
+	settle = 20 * time.Millisecond
+	// modifyDelay is how long a file may go on being written before a wait ends
+	// for that alone; its close ends the wait at once.
+	modifyDelay = 500 * time.Millisecond
+	// maxHints is how many directories are named one by one.
+	maxHints = 4096
+)
+
+// watcher turns inotify events into hints: directories to list again. A
+// directory is watched from when it is first listed, for what was never listed
+// is known to nobody. It runs no goroutine: events are taken from the kernel by
+// Wait and Changes. Its memory grows with the directories watched, not with
+// files.
+type watcher struct {
+	session string
+	now     func() time.Time
+	every   time.Duration // between full listings, where hints are not enough
+	limit   int           // watches before the limit is taken for reached; tests lower it
+	waiting chan struct{} // held by the one Wait that reads events
+
+	mu      sync.Mutex
+	f       *os.File // nil: no inotify (yet)
+	raw     syscall.RawConn
+	polling bool // hints are not enough
+	notice  string
+	lost    bool // the root is not watched any more: start again
+	byWd    map[int32]*watched
+	root    *watched
+	limbo   map[uint32]*watched // moved away, not yet seen to arrive, by cookie
+	pending map[string]hint     // by path
+	seq     uint64
+	floor   uint64 // cursors before it are expired
+	lazy    time.Time
+	urgent  uint64 // seq of the last hint that ends a wait at once
+	rescan  time.Time
+}
+
+// watched is a directory in the tree of watches. One with wd < 0 is only on the
+// way to others.
+type watched struct {
+	wd     int32
+	parent *watched
+	name   string
+	kids   map[string]*watched
+}
+
+type hint struct {
+	seq  uint64
+	deep bool
+}
+
+// newWatcher makes a watcher that does nothing until start. Without events it
+// only polls.
+func newWatcher(session string, now func() time.Time, every time.Duration, events bool) *watcher {
+	w := &watcher{session: session, now: now, every: every, limit: 1 << 30, waiting: make(chan struct{}, 1), pending: map[string]hint{}}
+	w.reset()
+	if !events {
+		w.poll("this file system does not tell of changes made elsewhere")
+	}
+	return w
+}
+
+// poll turns to full listings at intervals, and says why. w.mu is held, or w is
+// not shared yet.
+func (w *watcher) poll(why string) {
+	if !w.polling {
+		w.polling = true
+		w.notice = fmt.Sprintf("%s; everything is looked through every %s", why, w.every)
+		w.rescan = w.now().Add(w.every)
+	}
+}
+
+func (w *watcher) message() string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.notice
+}
+
+func (w *watcher) reset() {
+	w.root = &watched{wd: -1}
+	w.byWd = map[int32]*watched{}
+	w.limbo = map[uint32]*watched{}
+	w.lost = false
+}
+
+// start opens inotify if it is not open. w.mu is held.
+func (w *watcher) start() {
+	if w.f != nil || w.polling {
+		return
+	}
+	fd, err := unix.InotifyInit1(unix.IN_CLOEXEC | unix.IN_NONBLOCK)
+	if err == nil {
+		w.f = os.NewFile(uintptr(fd), "inotify")
+		w.raw, err = w.f.SyscallConn()
+	}
+	if err != nil {
+		w.poll(fmt.Sprintf("changes cannot be watched (%v; see the sysctl fs.inotify.max_user_instances)", err))
+	}
+}
+
+func (w *watcher) close() error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.f == nil {
+		return nil
+	}
+	if err := w.f.Close(); err != nil && !errors.Is(err, os.ErrClosed) {
+		return fmt.Errorf("close inotify: %w", err)
+	}
+	return nil
+}
+
+// add watches an open directory under its path. Before the first Changes there
+// is nobody to be told, so nothing is watched.
+func (w *watcher) add(fd int, path string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.f == nil || w.lost {
+		return
+	}
+	wd, err := -1, error(unix.ENOSPC)
+	if len(w.byWd) < w.limit {
+		cerr := w.raw.Control(func(ifd uintptr) {
+			wd, err = unix.InotifyAddWatch(int(ifd), procPath(fd), watchMask)
+		})
+		if cerr != nil {
+			return // closed
+		}
+	}
+	if err != nil {
+		w.poll(fmt.Sprintf("only %d directories can be watched for changes (%v; raise the sysctl fs.inotify.max_user_watches)", len(w.byWd), err))
+		return
+	}
+	w.hang(int32(wd), path)
+}
+
+// hang puts a watch at its place in the tree. The kernel gives a directory that
+// is watched already its old number: then it has moved.
+func (w *watcher) hang(wd int32, path string) {
+	at := w.node(path)
+	if old := w.byWd[wd]; old != nil && old != at {
+		old.wd = -1
+		if at.wd < 0 && len(at.kids) == 0 && at.parent != nil && !old.above(at) {
+			old.detach()
+			old.wd = wd
+			at.parent.attach(old, at.name)
+			return
+		}
+	}
+	if at.wd >= 0 && at.wd != wd {
+		delete(w.byWd, at.wd) // another directory had this name: its events have no path any more
+	}
+	at.wd = wd
+	w.byWd[wd] = at
+}
+
+// node finds the place of a path, making it where needed.
+func (w *watcher) node(path string) *watched {
+	n := w.root
+	for path != "" {
+		name := path
+		if i := indexSlash(path); i >= 0 {
+			name, path = path[:i], path[i+1:]
+		} else {
+			path = ""
+		}
+		next := n.kids[name]
+		if next == nil {
+			next = &watched{wd: -1}
+			n.attach(next, name)
+		}
+		n = next
+	}
+	return n
+}
+
+func indexSlash(s string) int {
+	for i := range len(s) {
+		if s[i] == '/' {
+			return i
+		}
+	}
+	return -1
+}
+
+func (n *watched) attach(kid *watched, name string) {
+	if n.kids == nil {
+		n.kids = map[string]*watched{}
+	}
+	kid.parent, kid.name = n, name
+	n.kids[name] = kid
+}
+
+func (n *watched) detach() {
+	if n.parent != nil && n.parent.kids[n.name] == n {
+		delete(n.parent.kids, n.name)
+	}
+	n.parent = nil
+}
+
+func (n *watched) above(m *watched) bool {
+	for ; m != nil; m = m.parent {
+		if m == n {
+			return true
+		}
+	}
+	return false
+}
+
+// path is where a watched directory is; not ok while it is between two places.
+func (w *watcher) path(n *watched) (string, bool) {
+	p := ""
+	for ; n != w.root; n = n.parent {
+		if n == nil {
+			return "", false
+		}
+		p = join(n.name, p)
+	}
+	return p, true
+}
+
+// hint notes that a directory is to be listed. w.mu is held.
+func (w *watcher) hint(path string, deep, urgent bool) {
+	w.seq++
+	if len(w.pending) >= maxHints {
+		clear(w.pending)
+		path, deep = "", true
+	}
+	was := w.pending[path]
+	w.pending[path] = hint{seq: w.seq, deep: deep || was.deep}
+	if urgent {
+		w.urgent = w.seq
+	} else if w.lazy.IsZero() {
+		w.lazy = w.now().Add(modifyDelay)
+	}
+}

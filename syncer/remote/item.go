@@ -1,0 +1,97 @@
+package remote
+
+import "time"
+
+type (
+	// ItemID names an item. It is opaque, and survives renames if and only if
+	// Caps.StableID; else it is "p:" and the path.
+	ItemID string
+	// Tag is opaque. Equal tags: the item has not changed in any way that the
+	// endpoint can tell. A directory's Tag is about the directory itself, not
+	// about what is in it, unless Caps.DirTag.
+	Tag string
+	// Content is opaque. Equal contents: the same bytes. "" means that the
+	// endpoint cannot tell. A directory's Content tells one directory from
+	// another of the same name, and says nothing about what is in it; a
+	// symlink's changes with its target.
+	Content string
+	// OpKey names one intended write; every retry of it has the same.
+	OpKey string
+	// Hashes of a content by algorithm, in lower-case hex: "blake3",
+	// "quickxor", "sha256", "md5", "crc64nvme", "dropbox".
+	Hashes map[string]string
+)
+
+// BLAKE3 is the key of vdfs's own content hash in Hashes.
+const BLAKE3 = "blake3"
+
+// Kind is what an item is.
+type Kind uint8
+
+// The kinds of items.
+const (
+	File Kind = iota + 1
+	Dir
+	Symlink
+	Opaque // exists, is shown, is never read or written (socket, device, online document)
+)
+
+// String is the word for the kind.
+func (k Kind) String() string {
+	switch k {
+	case File:
+		return "file"
+	case Dir:
+		return "directory"
+	case Symlink:
+		return "symlink"
+	case Opaque:
+		return "opaque"
+	}
+	return "unknown"
+}
+
+// Attr is the metadata that vdfs carries.
+type Attr struct {
+	Mtime  time.Time // zero: unknown
+	Mode   uint32    // permission bits 0777; 0: unknown
+	Target string    // of a symlink, raw bytes
+}
+
+// Entry is an item as the endpoint shows it.
+type Entry struct {
+	ID     ItemID
+	Parent ItemID // of the root: ""
+	Name   string // as vdfs shows it: the endpoint has undone its own escaping
+	// Ident is a fingerprint that survives rename and move where the endpoint
+	// has one though its ItemID does not. "" means unknown, also for a file
+	// with several names. Two items of one listing never share one.
+	Ident   string
+	Kind    Kind
+	Size    int64 // bytes of a file, else 0
+	Tag     Tag
+	Content Content
+	Hashes  Hashes // those that cost nothing to know; may be nil
+	Attr
+}
+
+// Pre is what a write expects of the item it changes. Every field that is set
+// must hold; the zero Pre on an existing item is refused with ErrPrecondition.
+type Pre struct {
+	Tag     Tag     // the item is unchanged in every way
+	Content Content // at least its bytes are
+	Empty   bool    // Delete of a directory: it has no children
+	Force   bool    // no expectation; only forced commands and tests use it
+}
+
+// Holds reports whether e, the item as it is now, is as p expects. Emptiness
+// is not looked at: Delete refuses directories with children in any case.
+func (p Pre) Holds(e Entry) bool {
+	if p.Force {
+		return true
+	}
+	if p.Tag == "" && p.Content == "" {
+		return p.Empty && e.Kind == Dir
+	}
+	return (p.Tag == "" || p.Tag == e.Tag) && (p.Content == "" || p.Content == e.Content)
+}

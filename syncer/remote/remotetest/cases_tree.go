@@ -1,0 +1,282 @@
+package remotetest
+
+import (
+	"fmt"
+	"time"
+
+	"vdfs/syncer/remote"
+)
+
+var directoryCases = []test{
+	{"a directory needs a free name in a directory", nil, func(e *env) {
+		e.mkdir(e.root, "d")
+		f := e.put("f", "x")
+		for _, name := range []string{"d", "f"} {
+			_, err := e.ep.Mkdir(e.ctx, e.root, name, remote.Attr{}, "")
+			e.is(err, remote.ErrExists)
+		}
+		_, err := e.ep.Mkdir(e.ctx, f.ID, "d", remote.Attr{}, "")
+		e.is(err, remote.ErrKind)
+		_, err = e.ep.Mkdir(e.ctx, "p:none", "d", remote.Attr{}, "")
+		e.is(err, remote.ErrNotFound)
+		e.tree("d/", "", "f", "x")
+	}},
+	{"of eight mkdirs of one name one wins", nil, func(e *env) {
+		won, tree := e.race(func(ep remote.Endpoint, _ string) error {
+			_, err := ep.Mkdir(e.ctx, e.root, "d", remote.Attr{}, "")
+			return err
+		}, remote.ErrExists)
+		same(e, "winners", won, 1)
+		same(e, "directories", len(tree), 1)
+	}},
+	{"an empty directory survives listing and opening again", need("EmptyDirs", func(c *remote.Caps) bool { return c.EmptyDirs }), func(e *env) {
+		d := e.mkdir(e.root, "d")
+		got, err := e.open(e.h.Open).Stat(e.ctx, d.ID)
+		e.ok(err)
+		same(e, "tag", got.Tag, d.Tag)
+		same(e, "children", len(e.walk(e.ep)), 1)
+	}},
+	{"a symlink keeps its target and is not followed", need("Symlinks", func(c *remote.Caps) bool { return c.Symlinks }), func(e *env) {
+		d := e.mkdir(e.root, "d")
+		e.putIn(d.ID, "f", "x")
+		for i, target := range []string{"d", "/etc/passwd", "../..", "dangling\xff"} {
+			l, err := e.ep.Mkdir(e.ctx, e.root, fmt.Sprintf("l%d", i), remote.Attr{Target: target}, "")
+			e.ok(err)
+			same(e, "kind", l.Kind, remote.Symlink)
+			same(e, "target", e.stat(l.ID).Target, target)
+			_, err = e.read(e.ep, l.ID, "", 0, -1)
+			e.is(err, remote.ErrKind)
+			_, _, err = e.ep.List(e.ctx, l.ID, "")
+			e.is(err, remote.ErrKind, remote.ErrNotFound)
+			_, err = e.ep.Put(e.ctx, creation(l.ID, "g", "escaped"))
+			e.is(err, remote.ErrKind, remote.ErrNotFound)
+			_, err = e.ep.Lookup(e.ctx, l.ID, "f")
+			e.is(err, remote.ErrKind, remote.ErrNotFound)
+			if !e.caps.StableID {
+				_, err = e.ep.Stat(e.ctx, l.ID+"/f")
+				e.is(err, remote.ErrNotFound)
+			}
+		}
+		_, err := e.ep.Mkdir(e.ctx, e.root, "l0", remote.Attr{Target: "x"}, "")
+		e.is(err, remote.ErrExists)
+		e.tree("d/", "", "d/f", "x", "l0", "-> d", "l1", "-> /etc/passwd", "l2", "-> ../..", "l3", "-> dangling\xff")
+	}},
+}
+
+var updateCases = []test{
+	{"a file is renamed, moved, both at once, and left where it is", nil, func(e *env) {
+		d := e.mkdir(e.root, "d")
+		f := e.put("f", "data")
+		for _, c := range []struct {
+			p    remote.Patch
+			path string
+		}{
+			{remote.Patch{Name: ptr("g")}, "g"},
+			{remote.Patch{Parent: ptr(d.ID)}, "d/g"},
+			{remote.Patch{Parent: ptr(e.root), Name: ptr("h")}, "h"},
+			{remote.Patch{}, "h"},
+			{remote.Patch{Name: ptr("h")}, "h"},
+			{remote.Patch{Name: ptr("H")}, "H"},
+		} {
+			was := f
+			var err error
+			f, err = e.ep.Update(e.ctx, f.ID, c.p, remote.Pre{Tag: f.Tag}, "")
+			e.ok(err)
+			same(e, "content", f.Content, was.Content)
+			if e.caps.StableID {
+				same(e, "id", f.ID, was.ID)
+			}
+			same(e, "tag of stat", e.stat(f.ID).Tag, f.Tag)
+			e.tree("d/", "", c.path, "data")
+		}
+	}},
+	{"an update onto a taken name leaves both", nil, func(e *env) {
+		f := e.put("f", "1")
+		e.put("g", "2")
+		d := e.mkdir(e.root, "d")
+		e.mkdir(e.root, "empty")
+		for _, it := range []remote.Entry{f, d} {
+			for _, name := range []string{"g", "empty"} {
+				_, err := e.ep.Update(e.ctx, it.ID, remote.Patch{Name: ptr(name)}, remote.Pre{Tag: it.Tag}, "")
+				e.is(err, remote.ErrExists)
+			}
+		}
+		e.tree("f", "1", "g", "2", "d/", "", "empty/", "")
+	}},
+	{"a directory moves with all that is in it", need("DirMove", func(c *remote.Caps) bool { return c.DirMove == remote.Atomic }), func(e *env) {
+		a, b := e.mkdir(e.root, "a"), e.mkdir(e.root, "b")
+		e.fill(a.ID, 1000)
+		before, err := e.list(e.ep, a.ID)
+		e.ok(err)
+		a = e.stat(a.ID)
+		moved, err := e.ep.Update(e.ctx, a.ID, remote.Patch{Parent: ptr(b.ID), Name: ptr("c")}, remote.Pre{Content: a.Content}, "")
+		e.ok(err)
+		after, err := e.list(e.ep, moved.ID)
+		e.ok(err)
+		same(e, "children", len(after), 1000)
+		for name, was := range before {
+			same(e, "content of "+name, after[name].Content, was.Content)
+			if e.caps.StableID {
+				same(e, "id of "+name, after[name].ID, was.ID)
+			}
+			same(e, "ident of "+name, after[name].Ident, was.Ident)
+		}
+		_, err = e.ep.Lookup(e.ctx, e.root, "a")
+		e.is(err, remote.ErrNotFound)
+	}},
+	{"a directory does not move into itself", nil, func(e *env) {
+		a := e.mkdir(e.root, "a")
+		b := e.mkdir(a.ID, "b")
+		for _, to := range []remote.ItemID{a.ID, b.ID} {
+			if _, err := e.ep.Update(e.ctx, a.ID, remote.Patch{Parent: ptr(to), Name: ptr("c")}, remote.Pre{Content: a.Content}, ""); err == nil {
+				e.Fatal("it did")
+			}
+		}
+		e.tree("a/", "", "a/b/", "")
+	}},
+	{"an update that expects another state does nothing", nil, func(e *env) {
+		f := e.put("f", "old")
+		_, err := e.other.Put(e.ctx, replacement(f, "new"))
+		e.ok(err)
+		for _, pre := range []remote.Pre{{Tag: f.Tag}, {Content: f.Content}} {
+			_, err = e.ep.Update(e.ctx, f.ID, remote.Patch{Name: ptr("g")}, pre, "")
+			e.is(err, remote.ErrPrecondition)
+		}
+		e.tree("f", "new")
+	}},
+	{"an update of an item moved by someone else does nothing", nil, func(e *env) {
+		f := e.put("f", "data")
+		_, err := e.other.Update(e.ctx, f.ID, remote.Patch{Name: ptr("theirs")}, remote.Pre{Tag: f.Tag}, "")
+		e.ok(err)
+		_, err = e.ep.Update(e.ctx, f.ID, remote.Patch{Name: ptr("ours")}, remote.Pre{Tag: f.Tag}, "")
+		e.is(err, remote.ErrPrecondition, remote.ErrNotFound)
+		e.tree("theirs", "data")
+	}},
+	{"two files swap their names through a third", nil, func(e *env) {
+		a, b := e.put("a", "1"), e.put("b", "2")
+		step := func(it remote.Entry, name string) remote.Entry {
+			got, err := e.ep.Update(e.ctx, it.ID, remote.Patch{Name: &name}, remote.Pre{Tag: it.Tag}, "")
+			e.ok(err)
+			return got
+		}
+		a = step(a, "t")
+		step(b, "a")
+		step(a, "b")
+		e.tree("a", "2", "b", "1")
+	}},
+	{"of eight moves to one name one wins", nil, func(e *env) {
+		var files []remote.Entry
+		for i := range 8 {
+			files = append(files, e.put(fmt.Sprintf("from%d", i), "x"))
+		}
+		next := make(chan remote.Entry, 8)
+		for _, f := range files {
+			next <- f
+		}
+		won, tree := e.race(func(ep remote.Endpoint, _ string) error {
+			f := <-next
+			_, err := ep.Update(e.ctx, f.ID, remote.Patch{Name: ptr("to")}, remote.Pre{Tag: f.Tag}, "")
+			return err
+		}, remote.ErrExists)
+		same(e, "winners", won, 1)
+		same(e, "files", len(tree), 8)
+	}},
+	{"an mtime is set alone", need("MtimeGrain", func(c *remote.Caps) bool { return c.MtimeGrain > 0 }), func(e *env) {
+		f := e.put("f", "data")
+		at := time.Date(2010, 1, 2, 3, 4, 5, 987654321, time.UTC)
+		g, err := e.ep.Update(e.ctx, f.ID, remote.Patch{Mtime: &at}, remote.Pre{Tag: f.Tag}, "")
+		e.ok(err)
+		if g.Tag == f.Tag {
+			e.Fatal("the tag stayed")
+		}
+		same(e, "mtime", g.Mtime.Truncate(e.caps.MtimeGrain).UTC(), at.Truncate(e.caps.MtimeGrain))
+		e.holds(f.ID, "data")
+	}},
+	{"permissions are set alone", need("Perm", func(c *remote.Caps) bool { return c.Perm != remote.PermNone }), func(e *env) {
+		f, d := e.put("f", "data"), e.mkdir(e.root, "d")
+		for _, it := range []remote.Entry{f, d} {
+			g, err := e.ep.Update(e.ctx, it.ID, remote.Patch{Mode: ptr(uint32(0o700))}, remote.Pre{Tag: it.Tag}, "")
+			e.ok(err)
+			same(e, "mode", g.Mode, e.caps.Perm.Keep(0o700))
+			same(e, "mode of stat", e.stat(it.ID).Mode, g.Mode)
+		}
+	}},
+}
+
+var deleteCases = []test{
+	{"a delete needs the right expectation", nil, func(e *env) {
+		f := e.put("f", "old")
+		now, err := e.other.Put(e.ctx, replacement(f, "new"))
+		e.ok(err)
+		for _, pre := range []remote.Pre{{Tag: f.Tag}, {Content: f.Content}} {
+			e.is(e.ep.Delete(e.ctx, f.ID, pre, ""), remote.ErrPrecondition)
+		}
+		e.tree("f", "new")
+		e.ok(e.ep.Delete(e.ctx, now.ID, remote.Pre{Tag: now.Tag}, ""))
+		e.is(e.ep.Delete(e.ctx, now.ID, remote.Pre{Tag: now.Tag}, ""), remote.ErrNotFound)
+		e.tree()
+		e.kept(e.caps.Trash, "new")
+	}},
+	{"a directory that is not empty is not deleted", nil, func(e *env) {
+		d := e.mkdir(e.root, "d")
+		e.putIn(d.ID, "f", "x")
+		for _, pre := range []remote.Pre{{Empty: true}, {Tag: e.stat(d.ID).Tag}, {Force: true}} {
+			e.is(e.ep.Delete(e.ctx, d.ID, pre, ""), remote.ErrNotEmpty)
+		}
+		e.tree("d/", "", "d/f", "x")
+	}},
+	{"a child made between listing and delete survives", nil, func(e *env) {
+		d := e.mkdir(e.root, "d")
+		kids, err := e.list(e.ep, d.ID)
+		e.ok(err)
+		same(e, "children", len(kids), 0)
+		_, err = e.other.Put(e.ctx, creation(d.ID, "f", "theirs"))
+		e.ok(err)
+		e.is(e.ep.Delete(e.ctx, d.ID, remote.Pre{Empty: true}, ""), remote.ErrNotEmpty)
+		e.tree("d/", "", "d/f", "theirs")
+	}},
+	{"an empty directory and a symlink are deleted", nil, func(e *env) {
+		d := e.mkdir(e.root, "d")
+		e.ok(e.ep.Delete(e.ctx, d.ID, remote.Pre{Content: d.Content, Empty: true}, ""))
+		if e.caps.Symlinks {
+			l, err := e.ep.Mkdir(e.ctx, e.root, "l", remote.Attr{Target: "t"}, "")
+			e.ok(err)
+			e.ok(e.ep.Delete(e.ctx, l.ID, remote.Pre{Content: l.Content}, ""))
+		}
+		e.tree()
+	}},
+	{"a name used again is another item", nil, func(e *env) {
+		f := e.put("f", "old")
+		e.ok(e.ep.Delete(e.ctx, f.ID, remote.Pre{Tag: f.Tag}, ""))
+		g := e.put("f", "old")
+		if e.caps.StableID {
+			_, err := e.ep.Stat(e.ctx, f.ID)
+			e.is(err, remote.ErrNotFound)
+		}
+		if g.Tag == f.Tag || g.Content == f.Content {
+			e.Fatalf("the new file has the old one's tokens: %v", g)
+		}
+		e.is(e.ep.Delete(e.ctx, f.ID, remote.Pre{Tag: f.Tag}, ""), remote.ErrNotFound, remote.ErrPrecondition)
+		e.tree("f", "old")
+	}},
+	{"of eight deletes one wins", nil, func(e *env) {
+		f := e.put("f", "old")
+		won, tree := e.race(func(ep remote.Endpoint, _ string) error {
+			err := ep.Delete(e.ctx, f.ID, remote.Pre{Tag: f.Tag}, "")
+			return err
+		}, remote.ErrNotFound, remote.ErrPrecondition)
+		same(e, "files", len(tree), 0)
+		if won == 0 {
+			e.Fatal("nobody deleted it")
+		}
+	}},
+	{"the root is neither deleted nor moved", nil, func(e *env) {
+		if err := e.ep.Delete(e.ctx, e.root, remote.Pre{Force: true}, ""); err == nil {
+			e.Fatal("deleted")
+		}
+		if _, err := e.ep.Update(e.ctx, e.root, remote.Patch{Name: ptr("x")}, remote.Pre{Force: true}, ""); err == nil {
+			e.Fatal("renamed")
+		}
+		e.tree()
+	}},
+}
