@@ -1,0 +1,206 @@
+package plan
+
+// metaOf keeps the fields that are compared for a kind.
+func metaOf(k Kind, m Meta) Meta {
+	switch k {
+	case File:
+		return Meta{Mode: m.Mode, Mtime: m.Mtime}
+	case Dir:
+		return Meta{Mode: m.Mode}
+	case Symlink:
+		return Meta{Target: m.Target}
+	}
+	return Meta{}
+}
+
+// pullContent takes over content that was changed at the endpoint.
+func (p *planner) pullContent(s pair) Decision {
+	if !s.remoteChanged {
+		return Decision{}
+	}
+	if s.localChanged {
+		return p.bothChanged(s)
+	}
+	if s.l.Busy {
+		return settle()
+	}
+	return do(takeContent(s, OpUpdateLocal))
+}
+
+// bothChanged compares two contents that were both changed since the base.
+func (p *planner) bothChanged(s pair) Decision {
+	if s.b.Kind == Symlink {
+		if s.l.Meta.Target == s.r.Meta.Target {
+			return do(agreeContent(s))
+		}
+		return p.split(s)
+	}
+	if s.l.Busy {
+		return settle()
+	}
+	if s.l.Size != s.r.Size && s.l.Size != s.b.RemoteSize {
+		return p.split(s)
+	}
+	if d := needHashes(s.l, s.r); !d.idle() {
+		return d
+	}
+	switch {
+	case sameBytes(s.l, s.r):
+		return do(agreeContent(s))
+	case s.l.Hash == s.b.RemoteHash && s.l.Size == s.b.RemoteSize:
+		// Written anew with the bytes it had: nothing to lose.
+		return do(takeContent(s, OpUpdateLocal))
+	}
+	return p.split(s)
+}
+
+// needHashes asks for what is unknown, before two contents are compared.
+func needHashes(l Local, r Remote) Decision {
+	var d Decision
+	if l.Hash == "" {
+		d.Ops = append(d.Ops, Op{Kind: OpNeedLocalHash, Object: l.Kind, Dentry: l.ID, Expect: Expect{LocalVersion: l.Version}})
+	}
+	if r.Hash == "" {
+		d.Ops = append(d.Ops, Op{Kind: OpNeedRemoteHash, Object: r.Kind, Remote: r.ID, Expect: Expect{RemoteContent: r.Content}})
+	}
+	return d
+}
+
+func sameBytes(l Local, r Remote) bool {
+	return l.Hash != "" && l.Hash == r.Hash && l.Size == r.Size
+}
+
+// split keeps both versions of an object that was changed on both sides.
+func (p *planner) split(s pair) Decision {
+	if s.l.Busy {
+		return settle()
+	}
+	if s.l.Placeholder {
+		// Another leg could give these bytes only until the new version
+		// reaches it.
+		return do(s.op(OpNeedBytes))
+	}
+	op := takeContent(s, OpSplitLoser)
+	op.Name = s.l.Name
+	return Decision{Ops: []Op{op}, Conflict: &Conflict{Class: ModifyOnModify, Winner: s.b.Remote, Loser: s.l.ID}}
+}
+
+// takeContent gives the dentry the endpoint's content, with the mtime that
+// belongs to it; a mode that only the drive has changed stays to be sent.
+func takeContent(s pair, k OpKind) Op {
+	op := s.op(k)
+	op.Meta = metaOf(s.b.Kind, s.r.Meta)
+	op.After = withRemoteContent(s)
+	op.After.RemoteMeta = op.Meta
+	op.After.LocalMeta = op.Meta
+	op.After.LocalVersion = 0
+	if s.r.Meta.Mode == s.b.RemoteMeta.Mode && s.b.Kind == File {
+		op.Meta.Mode = s.l.Meta.Mode
+		op.After.LocalMeta.Mode = s.b.LocalMeta.Mode
+	}
+	return op
+}
+
+// withRemoteContent is the base with the endpoint's content agreed.
+func withRemoteContent(s pair) Binding {
+	b := s.b
+	b.RemoteContent, b.RemoteSize = s.r.Content, s.r.Size
+	if b.RemoteHash = s.r.Hash; b.RemoteHash == "" && !s.remoteChanged {
+		b.RemoteHash = s.b.RemoteHash
+	}
+	if b.Kind == Symlink {
+		b.RemoteMeta.Target = s.r.Meta.Target
+	}
+	return b
+}
+
+// agreeContent advances both halves to content that is equal on both sides.
+func agreeContent(s pair) Op {
+	op := s.op(OpAgree)
+	op.After = withRemoteContent(s)
+	op.After.LocalVersion = s.l.Version
+	if s.b.Kind == Symlink {
+		op.After.LocalMeta.Target = s.l.Meta.Target
+	}
+	return op
+}
+
+// pullMeta takes over metadata that were changed at the endpoint. The mtime
+// belongs to the content: one that would be overwritten by content on its way
+// to the endpoint is left alone.
+func (p *planner) pullMeta(s pair) Decision {
+	l, r := metaOf(s.b.Kind, s.l.Meta), metaOf(s.b.Kind, s.r.Meta)
+	base := metaOf(s.b.Kind, s.b.RemoteMeta)
+	op := s.op(OpSetLocalMeta)
+	op.Meta, op.After = l, s.b
+	if r.Mode != base.Mode {
+		op.Meta.Mode = r.Mode
+		op.After.RemoteMeta.Mode, op.After.LocalMeta.Mode = r.Mode, r.Mode
+	}
+	if r.Mtime != base.Mtime && !s.localChanged {
+		op.Meta.Mtime = r.Mtime
+		op.After.RemoteMeta.Mtime, op.After.LocalMeta.Mtime = r.Mtime, r.Mtime
+	}
+	switch {
+	case op.After == s.b:
+		return Decision{}
+	case op.Meta == l:
+		op.Kind = OpAgree
+	case s.l.Busy && op.Meta.Mtime != l.Mtime:
+		return settle()
+	}
+	return do(op)
+}
+
+// pushContent sends content that was changed in the drive.
+func (p *planner) pushContent(s pair) Decision {
+	if !s.localChanged {
+		return Decision{}
+	}
+	if s.l.Busy || !s.l.Ready {
+		return settle()
+	}
+	if s.b.Kind == File && sameBytes(s.l, s.r) || s.b.Kind == Symlink && s.l.Meta.Target == s.r.Meta.Target {
+		return do(agreeContent(s))
+	}
+	meta := metaOf(s.b.Kind, s.l.Meta)
+	op := s.op(OpReplace)
+	op.Meta, op.After = meta, s.b
+	op.After.LocalVersion, op.After.LocalMeta = s.l.Version, meta
+	op.After.RemoteContent, op.After.RemoteHash, op.After.RemoteSize, op.After.RemoteMeta = "", s.l.Hash, s.l.Size, meta
+	return do(op)
+}
+
+// pushMeta sends metadata that were changed in the drive; an mtime that
+// belongs to content on its way goes with it.
+func (p *planner) pushMeta(s pair) Decision {
+	l, r := metaOf(s.b.Kind, s.l.Meta), metaOf(s.b.Kind, s.r.Meta)
+	base := metaOf(s.b.Kind, s.b.LocalMeta)
+	op := s.op(OpSetRemoteMeta)
+	op.Meta, op.After = r, s.b
+	if l.Mode != base.Mode {
+		op.Meta.Mode = l.Mode
+		op.After.RemoteMeta.Mode, op.After.LocalMeta.Mode = l.Mode, l.Mode
+	}
+	if l.Mtime != base.Mtime && !s.localChanged {
+		op.Meta.Mtime = l.Mtime
+		op.After.RemoteMeta.Mtime, op.After.LocalMeta.Mtime = l.Mtime, l.Mtime
+	}
+	switch {
+	case op.After == s.b:
+		return Decision{}
+	case op.Meta == r:
+		op.Kind = OpAgree
+	case s.l.Busy || !s.l.Ready:
+		return settle()
+	}
+	return do(op)
+}
+
+// settleBase advances a content token that has changed without the content.
+func (p *planner) settleBase(s pair) Decision {
+	if s.b.Kind != File || s.localChanged || s.r.Content == s.b.RemoteContent {
+		return Decision{}
+	}
+	return do(agreeContent(s))
+}
