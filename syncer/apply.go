@@ -1,0 +1,484 @@
+package syncer
+
+import (
+	"errors"
+	"fmt"
+
+	"vdfs/cache"
+	"vdfs/syncer/plan"
+	"vdfs/syncer/remote"
+)
+
+// Modes of what an endpoint that keeps no permissions gives.
+const (
+	defaultFileMode = 0o644
+	defaultDirMode  = 0o755
+)
+
+// apply carries out one operation on the drive or the base, in the step's transaction.
+func (t *step) apply(op plan.Op, c *plan.Conflict) error {
+	switch op.Kind {
+	case plan.OpCreateLocal:
+		return t.createLocal(op, c)
+	case plan.OpRestoreLocal:
+		return t.restoreLocal(op)
+	case plan.OpUpdateLocal:
+		return t.updateLocal(op)
+	case plan.OpSplitLoser:
+		return t.splitLoser(op, c)
+	case plan.OpMoveLocal:
+		return t.moveLocal(op, c)
+	case plan.OpSetLocalMeta:
+		return t.setLocalMeta(op)
+	case plan.OpDeleteLocal:
+		return t.deleteLocal(op)
+	case plan.OpRenameAside:
+		return t.renameAside(op, c)
+	case plan.OpParkLocal:
+		e, err := t.entry(op.Dentry)
+		if err != nil {
+			return err
+		}
+		return t.tx.MoveDentry(e.ID, e.Parent, t.l.parkName(fmt.Sprint(e.ID)))
+	case plan.OpBind, plan.OpAgree, plan.OpRebindRemote, plan.OpRebindLocal:
+		return t.putAfter(op)
+	case plan.OpUnbind:
+		return t.unbind(op)
+	}
+	return fmt.Errorf("%v is not for the drive", op.Kind)
+}
+
+func (t *step) entry(d plan.DentryID) (cache.Entry, error) { return t.tx.Entry(cache.DentryID(d)) }
+
+// directory is the node of a bound directory in the drive.
+func (t *step) directory(b plan.BindingID) (cache.Ino, error) {
+	p, ok, err := t.tx.Binding(cache.BindingID(b))
+	if err != nil {
+		return 0, err
+	}
+	if !ok || p.Dentry == 0 {
+		return 0, fmt.Errorf("directory of binding %d: %w", b, cache.ErrNotFound)
+	}
+	d, err := t.tx.Dentry(p.Dentry)
+	return d.Ino, err
+}
+
+// save writes a binding as the planner wants it, with the tokens of the object
+// as last observed, and forgets the observed row if nothing of it is left to do.
+func (t *step) save(id cache.BindingID, a plan.Binding) (cache.Binding, error) {
+	var b cache.Binding
+	if id != 0 {
+		old, ok, err := t.tx.Binding(id)
+		if err != nil || !ok {
+			return b, errors.Join(err, fmt.Errorf("binding %d is gone", id))
+		}
+		b = old
+	} else {
+		b.Listed = a.Kind != plan.Dir
+	}
+	if b.Content != a.RemoteContent || tokenHash(a.RemoteHash) != b.Hash {
+		b.Proof, b.Verified = 0, 0
+	}
+	b.ID, b.Leg, b.Dentry, b.RemoteID, b.Parent = id, t.l.id, cache.DentryID(a.Dentry), string(a.Remote), cache.BindingID(a.Parent)
+	b.RemoteName, b.Kind, b.Content, b.Hash, b.Size = a.RemoteName, cache.Kind(a.Kind), a.RemoteContent, tokenHash(a.RemoteHash), a.RemoteSize
+	b.Mtime, b.Mode, b.Target = a.RemoteMeta.Mtime, a.RemoteMeta.Mode, a.RemoteMeta.Target
+	b.LocalName, b.LocalVersion, b.LocalMtime, b.LocalMode = a.LocalName, a.LocalVersion, a.LocalMeta.Mtime, a.LocalMeta.Mode
+	if p, ok, err := t.tx.Binding(b.Parent); err != nil {
+		return b, err
+	} else if ok {
+		b.LocalParent = p.Dentry
+	}
+	if o, ok, err := t.tx.Observed(t.l.id, b.RemoteID); err != nil {
+		return b, err
+	} else if ok && !o.Gone && o.Content == b.Content {
+		b.Tag, b.Ident = o.Tag, o.Ident
+	}
+	if err := t.tx.PutBinding(&b); err != nil {
+		return b, err
+	}
+	return b, t.clear(b.RemoteID)
+}
+
+func (t *step) putAfter(op plan.Op) error {
+	if op.Kind == plan.OpRebindLocal {
+		if err := t.inheritIntent(op); err != nil {
+			return err
+		}
+	}
+	_, err := t.save(cache.BindingID(op.Binding), op.After)
+	return err
+}
+
+// inheritIntent lets a pin stay with the name when another dentry takes it over.
+func (t *step) inheritIntent(op plan.Op) error {
+	old, ok, err := t.tx.Binding(cache.BindingID(op.Binding))
+	if err != nil || !ok || old.Dentry == 0 || old.Dentry == cache.DentryID(op.Dentry) {
+		return err
+	}
+	from, err := t.tx.Dentry(old.Dentry)
+	if errors.Is(err, cache.ErrNotFound) || err == nil && from.Intent == cache.Inherited {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	to, err := t.tx.Dentry(cache.DentryID(op.Dentry))
+	if err != nil || to.Intent != cache.Inherited {
+		return err
+	}
+	return t.tx.SetIntent(to.ID, from.Intent)
+}
+
+// placeholder is a node for an object of the endpoint, without bytes.
+func (t *step) placeholder(o cache.Observed, m plan.Meta) cache.Node {
+	now := t.tx.Now()
+	n := cache.Node{
+		Kind: o.Kind, UID: t.l.e.UID, GID: t.l.e.GID, Size: o.Size, Target: o.Target, Hash: o.Hash,
+		Atime: now, Mtime: now, Ctime: now, Btime: now, Listing: cache.Listed, Mode: defaultFileMode,
+	}
+	switch o.Kind {
+	case cache.Dir:
+		n.Mode, n.Listing, n.Place = defaultDirMode, cache.Unlisted, t.l.place
+	case cache.Symlink:
+		n.Mode = 0o777
+	}
+	if n.Size == 0 || n.Kind != cache.File {
+		n.Residency = cache.Full
+	}
+	t.setMeta(&n, m)
+	if o.Mtime != 0 {
+		n.Mtime, n.Atime = o.Mtime, o.Mtime
+	}
+	return n
+}
+
+// setMeta gives n what the endpoint can keep of m, and leaves the rest as it is.
+func (t *step) setMeta(n *cache.Node, m plan.Meta) {
+	have := t.l.keep(n.Mode, n.Mtime, "")
+	if n.Kind != cache.Symlink && m.Mode != 0 && have.Mode != m.Mode {
+		if t.l.caps.Perm == remote.PermFull {
+			n.Mode = n.Mode&^0o777 | m.Mode&0o777
+		} else if m.Mode&0o100 != 0 {
+			n.Mode |= n.Mode & 0o444 >> 2
+		} else {
+			n.Mode &^= 0o111
+		}
+	}
+	if n.Kind == cache.File && m.Mtime != 0 && have.Mtime != m.Mtime {
+		n.Mtime = m.Mtime
+	}
+}
+
+// observed is the object as last seen; it must exist.
+func (t *step) observed(id plan.RemoteID) (cache.Observed, error) {
+	o, err := t.l.object(t.tx, string(id))
+	if err != nil {
+		return cache.Observed{}, err
+	}
+	if o == nil || o.Gone {
+		return cache.Observed{}, fmt.Errorf("object %s: %w", id, cache.ErrNotFound)
+	}
+	return *o, nil
+}
+
+func (t *step) createLocal(op plan.Op, c *plan.Conflict) error {
+	o, err := t.observed(op.Remote)
+	if err != nil {
+		return err
+	}
+	dir, err := t.directory(op.Parent)
+	if err != nil {
+		return err
+	}
+	name := op.Name
+	if op.Aside {
+		if name, err = t.conflictName(dir, name); err != nil {
+			return err
+		}
+	}
+	ino, err := t.tx.InsertNode(t.placeholder(o, op.Meta))
+	if err != nil {
+		return err
+	}
+	d, err := t.tx.InsertDentry(dir, name, ino)
+	if err != nil {
+		return err
+	}
+	a := op.After
+	a.Dentry, a.LocalName = plan.DentryID(d), name
+	if err := t.finish(0, a, ino); err != nil {
+		return err
+	}
+	return t.record(c, op, d, "")
+}
+
+// finish saves a binding whose local half is the node as it is now.
+func (t *step) finish(id cache.BindingID, a plan.Binding, ino cache.Ino) error {
+	n, err := t.tx.Node(ino)
+	if err != nil {
+		return err
+	}
+	a.LocalVersion = n.Version
+	a.LocalMeta = t.l.keep(n.Mode, n.Mtime, n.Target)
+	_, err = t.save(id, a)
+	return err
+}
+
+func (t *step) restoreLocal(op plan.Op) error {
+	dir, err := t.directory(op.Parent)
+	if err != nil {
+		return err
+	}
+	o, err := t.observed(op.Remote)
+	if err != nil {
+		return err
+	}
+	name := op.Name
+	if op.Aside {
+		if name, err = t.conflictName(dir, name); err != nil {
+			return err
+		}
+	}
+	n := t.placeholder(o, op.Meta)
+	n.Listing = cache.Listed // its children were known before it went
+	ino, err := t.tx.InsertNode(n)
+	if err != nil {
+		return err
+	}
+	d, err := t.tx.InsertDentry(dir, name, ino)
+	if err != nil {
+		return err
+	}
+	a := op.After
+	a.Dentry, a.LocalName = plan.DentryID(d), name
+	return t.finish(cache.BindingID(op.Binding), a, ino)
+}
+
+// updateLocal gives a dentry the endpoint's content. A node in use, or one that
+// other names show, is left to them: the dentry gets a new node.
+func (t *step) updateLocal(op plan.Op) error {
+	o, err := t.observed(op.Remote)
+	if err != nil {
+		return err
+	}
+	e, err := t.entry(op.Dentry)
+	if err != nil {
+		return err
+	}
+	use := t.tx.Exclude(e.Ino)
+	if use.Writers > 0 {
+		return errHeldOpen
+	}
+	if e.Node.Kind == cache.Symlink || use.Readers > 0 || e.Node.Nlink > 1 {
+		if e.Ino, err = t.replaceNode(e, o, op.Meta); err != nil {
+			return err
+		}
+	} else if err := t.replaceContent(e.Node, o, op.Meta); err != nil {
+		return err
+	}
+	return t.finish(cache.BindingID(op.Binding), op.After, e.Ino)
+}
+
+// replaceContent makes a node, which nobody uses, a placeholder of the endpoint's version.
+func (t *step) replaceContent(n cache.Node, o cache.Observed, m plan.Meta) error {
+	mtime := n.Mtime
+	if o.Mtime != 0 {
+		mtime = o.Mtime
+	}
+	if err := t.tx.ReplaceContent(n.Ino, o.Size, mtime, o.Hash); err != nil {
+		return err
+	}
+	n, err := t.tx.Node(n.Ino)
+	if err != nil {
+		return err
+	}
+	before := n
+	if t.setMeta(&n, m); n.Mode == before.Mode && n.Mtime == before.Mtime {
+		return nil
+	}
+	return t.tx.UpdateNode(n)
+}
+
+// replaceNode gives the dentry a new node with the endpoint's version. Old handles keep the old node.
+func (t *step) replaceNode(e cache.Entry, o cache.Observed, m plan.Meta) (cache.Ino, error) {
+	n := t.placeholder(o, m)
+	n.UID, n.GID = e.Node.UID, e.Node.GID
+	if t.l.caps.Perm == remote.PermNone {
+		n.Mode = e.Node.Mode
+	}
+	n.Version = e.Node.Version + 1
+	ino, err := t.tx.InsertNode(n)
+	if err != nil {
+		return 0, err
+	}
+	return ino, t.tx.SetDentryNode(e.ID, ino)
+}
+
+// splitLoser keeps both versions: the name stays with the endpoint's, the
+// drive's goes on under a conflict name and is sent as a new file.
+func (t *step) splitLoser(op plan.Op, c *plan.Conflict) error {
+	o, err := t.observed(op.Remote)
+	if err != nil {
+		return err
+	}
+	e, err := t.entry(op.Dentry)
+	if err != nil {
+		return err
+	}
+	if e.Node.Kind == cache.File && t.tx.Exclude(e.Ino).Writers > 0 {
+		return errHeldOpen
+	}
+	name, err := t.conflictName(e.Parent, op.Name)
+	if err != nil {
+		return err
+	}
+	loser, err := t.tx.InsertDentry(e.Parent, name, e.Ino)
+	if err != nil {
+		return err
+	}
+	ino, err := t.replaceNode(e, o, op.Meta)
+	if err != nil {
+		return err
+	}
+	if err := t.finish(cache.BindingID(op.Binding), op.After, ino); err != nil {
+		return err
+	}
+	if err := t.tx.EnsureItem(t.l.id, 0, loser); err != nil {
+		return err
+	}
+	return t.record(c, op, e.ID, name)
+}
+
+func (t *step) moveLocal(op plan.Op, c *plan.Conflict) error {
+	dir, err := t.directory(op.Parent)
+	if err != nil {
+		return err
+	}
+	name := op.Name
+	if op.Aside {
+		if name, err = t.conflictName(dir, name); err != nil {
+			return err
+		}
+	}
+	if err := t.tx.MoveDentry(cache.DentryID(op.Dentry), dir, name); err != nil {
+		return err
+	}
+	a := op.After
+	a.LocalName = name
+	if _, err := t.save(cache.BindingID(op.Binding), a); err != nil {
+		return err
+	}
+	return t.record(c, op, cache.DentryID(op.Dentry), "")
+}
+
+func (t *step) setLocalMeta(op plan.Op) error {
+	e, err := t.entry(op.Dentry)
+	if err != nil {
+		return err
+	}
+	n := e.Node
+	t.setMeta(&n, op.Meta)
+	n.Ctime = t.tx.Now()
+	if err := t.tx.UpdateNode(n); err != nil {
+		return err
+	}
+	a := op.After
+	a.LocalMeta = t.l.keep(n.Mode, n.Mtime, n.Target)
+	_, err = t.save(cache.BindingID(op.Binding), a)
+	return err
+}
+
+// deleteLocal removes what was deleted at the endpoint. Bytes that are here in
+// full are the last that vdfs can reach: they go to the drive's trash.
+func (t *step) deleteLocal(op plan.Op) error {
+	e, err := t.entry(op.Dentry)
+	if err != nil {
+		return err
+	}
+	if e.Node.Kind == cache.File && t.tx.Exclude(e.Ino).Writers > 0 {
+		return errHeldOpen
+	}
+	if e.Node.Kind == cache.Dir && e.Node.Listing != cache.Listed {
+		if err := t.tx.SetListing(e.Ino, cache.Listed); err != nil {
+			return err
+		}
+	}
+	if e.Node.Kind == cache.File && e.Node.Residency == cache.Full && e.Node.Size > 0 && e.Node.Nlink == 1 {
+		p, err := t.tx.Path(e.ID)
+		if err != nil {
+			return err
+		}
+		if _, err := t.tx.TrashNode(e.Ino, t.l.id, p, "deleted at the endpoint"); err != nil {
+			return err
+		}
+	}
+	var remote string
+	if op.Binding != 0 {
+		b, ok, err := t.tx.Binding(cache.BindingID(op.Binding))
+		if err != nil {
+			return err
+		}
+		if ok {
+			remote = b.RemoteID
+			if err := t.tx.DeleteBinding(b.ID); err != nil {
+				return err
+			}
+		}
+	}
+	if err := t.tx.RemoveDentry(e.ID); err != nil {
+		return err
+	}
+	t.counts.Deleted++
+	if remote == "" {
+		return nil
+	}
+	return t.clear(remote)
+}
+
+// renameAside gives a dentry of the drive a conflict name where an object of the endpoint holds its own.
+func (t *step) renameAside(op plan.Op, c *plan.Conflict) error {
+	e, err := t.entry(op.Dentry)
+	if err != nil {
+		return err
+	}
+	name, err := t.conflictName(e.Parent, op.Name)
+	if err != nil {
+		return err
+	}
+	if err := t.tx.MoveDentry(e.ID, e.Parent, name); err != nil {
+		return err
+	}
+	if err := t.claim(plan.Subject{Dentry: plan.DentryID(e.ID)}); err != nil {
+		return err
+	}
+	return t.record(c, op, e.ID, name)
+}
+
+// unbind drops a binding. What lives on in the drive is sent as new, what lives on at the endpoint is made here as new.
+func (t *step) unbind(op plan.Op) error {
+	b, ok, err := t.tx.Binding(cache.BindingID(op.Binding))
+	if err != nil || !ok {
+		return err
+	}
+	half, err := t.l.object(t.tx, b.RemoteID)
+	if err != nil {
+		return err
+	}
+	if err := t.tx.DeleteBinding(b.ID); err != nil {
+		return err
+	}
+	if half.Gone {
+		err = t.tx.DeleteObserved(t.l.id, b.RemoteID)
+	} else {
+		err = t.tx.PutObserved(*half)
+	}
+	if err != nil || b.Dentry == 0 {
+		return err
+	}
+	if _, err := t.tx.Dentry(b.Dentry); errors.Is(err, cache.ErrNotFound) {
+		return nil
+	} else if err != nil {
+		return err
+	}
+	return t.tx.EnsureItem(t.l.id, 0, b.Dentry)
+}

@@ -1,0 +1,249 @@
+package syncer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"vdfs/cache"
+	"vdfs/syncer/plan"
+	"vdfs/syncer/remote"
+)
+
+// contactSlice is how long first contact goes on before the cycle looks at other work.
+const contactSlice = 2 * time.Second
+
+// List makes a directory's children known: it fills the mount's port. It asks
+// every leg that has not listed the directory, shares work under way, and
+// fails rather than leave a directory half known.
+func (e *Engine) List(ctx context.Context, ino cache.Ino) error {
+	var todo []cache.Binding
+	err := e.Cache.View(func(tx *cache.Tx) error {
+		d, err := tx.DentryOf(ino)
+		if err != nil {
+			return err
+		}
+		all, err := tx.BindingsOf(d.ID)
+		for _, b := range all {
+			if !b.Listed {
+				todo = append(todo, b)
+			}
+		}
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("list directory %d: %w", ino, err)
+	}
+	for _, b := range todo {
+		l := e.leg(b.Leg)
+		if l == nil {
+			continue
+		}
+		err := l.lists.do(ctx, b.ID, func() error {
+			ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 30*time.Second)
+			defer cancel()
+			return l.listDir(ctx, b.ID)
+		})
+		if err != nil {
+			return fmt.Errorf("list directory %d: %w", ino, err)
+		}
+	}
+	if len(todo) == 0 { // no leg has anything to add, so what is here is all
+		return e.Cache.Update(0, func(tx *cache.Tx) error { return tx.SetListing(ino, cache.Listed) })
+	}
+	return nil
+}
+
+// contact lists directories that nobody has looked into yet, for a while. It
+// reports whether some are left.
+func (l *leg) contact(ctx context.Context) (more bool, err error) {
+	end := time.Now().Add(contactSlice)
+	for {
+		var todo []cache.Binding
+		err := l.e.Cache.View(func(tx *cache.Tx) (err error) {
+			todo, err = tx.UnlistedBindings(l.id, 0, batchSize)
+			return err
+		})
+		if err != nil {
+			return false, err
+		}
+		if len(todo) == 0 {
+			return false, l.contacted()
+		}
+		for _, b := range todo {
+			err := l.lists.do(ctx, b.ID, func() error { return l.listDir(ctx, b.ID) })
+			if errors.Is(err, remote.ErrDenied) || errors.Is(err, remote.ErrDetached) {
+				return false, nil // stays unlisted, tried again with the next look
+			}
+			if err != nil {
+				return false, err
+			}
+			if time.Now().After(end) {
+				return true, nil
+			}
+		}
+	}
+}
+
+// contacted records that the whole endpoint is known.
+func (l *leg) contacted() error {
+	row, err := l.row()
+	if err != nil || row.Contact {
+		return err
+	}
+	row.Contact = true
+	return l.e.Cache.Update(0, func(tx *cache.Tx) error {
+		now, ok, err := tx.Leg(l.id)
+		if err != nil || !ok {
+			return err
+		}
+		now.Contact = true
+		return tx.UpdateLeg(now)
+	})
+}
+
+// listDir lists one bound directory for the first time and brings its children
+// into the drive. No deletion is concluded from it.
+func (l *leg) listDir(ctx context.Context, id cache.BindingID) error {
+	ep, err := l.online(ctx)
+	if err != nil {
+		return err
+	}
+	var addr remote.ItemID
+	var dir cache.Binding
+	err = l.e.Cache.View(func(tx *cache.Tx) error {
+		b, ok, err := tx.Binding(id)
+		if err != nil || !ok || b.Listed {
+			return err
+		}
+		dir = b
+		addr, err = l.address(tx, b.RemoteID)
+		return err
+	})
+	if err != nil || dir.ID == 0 {
+		return err
+	}
+	entries, err := listAll(ctx, ep, addr)
+	if errors.Is(err, remote.ErrNotFound) || errors.Is(err, remote.ErrKind) {
+		poke(l.hint) // gone meanwhile: its parent's listing tells
+		return fmt.Errorf("list %s: %w", dir.RemoteName, err)
+	}
+	if err != nil {
+		if remote.Temporary(err) || errors.Is(err, remote.ErrRootGone) {
+			err = &unreachable{err}
+		}
+		return fmt.Errorf("list %s: %w", dir.RemoteName, err)
+	}
+	for first := true; first || len(entries) > 0; first = false {
+		n := min(len(entries), batchSize)
+		if err := l.welcome(dir.ID, entries[:n], n == len(entries)); err != nil {
+			return fmt.Errorf("list %s: %w", dir.RemoteName, err)
+		}
+		entries = entries[n:]
+	}
+	return nil
+}
+
+// welcome brings a part of a first listing into the drive; the last part makes the directory listed.
+func (l *leg) welcome(id cache.BindingID, entries []remote.Entry, last bool) error {
+	return l.e.Cache.Update(l.id, func(tx *cache.Tx) error {
+		b, ok, err := tx.Binding(id)
+		if err != nil || !ok || b.Listed {
+			return err
+		}
+		t, err := l.step(tx, &counts{})
+		if err != nil {
+			return err
+		}
+		kids, err := l.knownAmong(tx, b.RemoteID, entries)
+		if err != nil {
+			return err
+		}
+		r := &recorder{l: l, tx: tx}
+		if err := r.listing(b.RemoteID, kids, entries, false); err != nil {
+			return err
+		}
+		for _, rid := range r.fresh {
+			if err := t.turn(rid); err != nil {
+				return err
+			}
+		}
+		if !last {
+			return nil
+		}
+		b.Listed = true
+		if err := tx.PutBinding(&b); err != nil || b.Dentry == 0 {
+			return err
+		}
+		return t.allListed(b)
+	})
+}
+
+// knownAmong is knownChildren for the names of a listing only: a directory may be large.
+func (l *leg) knownAmong(tx *cache.Tx, dir string, entries []remote.Entry) (map[string]known, error) {
+	kids := map[string]known{}
+	for _, e := range entries {
+		o, err := l.childAt(tx, dir, e.Name)
+		if err != nil {
+			return nil, err
+		}
+		if o != nil {
+			kids[e.Name] = known{*o, false}
+		}
+	}
+	return kids, nil
+}
+
+// allListed makes the drive's directory listed when every leg that has it has listed it.
+func (t *step) allListed(b cache.Binding) error {
+	d, err := t.tx.Dentry(b.Dentry)
+	if errors.Is(err, cache.ErrNotFound) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	all, err := t.tx.BindingsOf(d.ID)
+	if err != nil {
+		return err
+	}
+	for _, o := range all {
+		if !o.Listed {
+			return nil
+		}
+	}
+	return t.tx.SetListing(d.Ino, cache.Listed)
+}
+
+// turn settles the subject behind a remote id and leaves an item where that does not finish it.
+func (t *step) turn(rid string) error {
+	s := plan.Subject{Remote: plan.RemoteID(rid)}
+	d, err := t.settle(s)
+	if err != nil {
+		return err
+	}
+	return t.remember(rid, d)
+}
+
+// remember keeps an item for an observation that could not be dealt with now, and closes it when it was.
+func (t *step) remember(rid string, d plan.Decision) error {
+	o, ok, err := t.tx.Observed(t.l.id, rid)
+	if err != nil {
+		return err
+	}
+	if !ok {
+		return t.tx.FinishRemote(t.l.id, rid)
+	}
+	return t.tx.EnsureRemote(t.l.id, rid, o.Name, remoteOperation(o, d))
+}
+
+func remoteOperation(o cache.Observed, d plan.Decision) cache.Operation {
+	switch {
+	case o.Gone:
+		return cache.OpDelete
+	case len(d.Ops) > 0 && d.Ops[0].Kind == plan.OpMoveLocal:
+		return cache.OpMove
+	}
+	return cache.OpUpdate
+}

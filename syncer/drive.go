@@ -1,0 +1,172 @@
+package syncer
+
+import (
+	"errors"
+	"fmt"
+
+	"vdfs/cache"
+	"vdfs/syncer/plan"
+)
+
+// errHeldOpen says that a file came into use between the decision and its turn: it is decided again.
+var errHeldOpen = errors.New("file came into use")
+
+// maxSteps bounds how often one subject is decided in one transaction.
+const maxSteps = 16
+
+// step is one subject's turn in a transaction: it is decided, what concerns
+// the drive and the base is applied, and so on until it is at rest, waits, or
+// needs the endpoint. The last decision is returned.
+type step struct {
+	*views
+	counts *counts
+}
+
+// counts is what a cycle has done so far.
+type counts struct {
+	Copied, Deleted, Conflicts, Bytes, Errors, Applied int64
+}
+
+func (l *leg) step(tx *cache.Tx, c *counts) (*step, error) {
+	v, err := l.views(tx)
+	return &step{views: v, counts: c}, err
+}
+
+// settle decides s and applies everything that needs no endpoint.
+func (t *step) settle(s plan.Subject) (plan.Decision, error) {
+	todo := []plan.Subject{s}
+	var first plan.Decision
+	for i := 0; len(todo) > 0 && i < maxSteps; i++ {
+		s := todo[0]
+		todo = todo[1:]
+		d, err := t.advance(s)
+		if err != nil {
+			return d, fmt.Errorf("settle %v: %w", s, err)
+		}
+		if i == 0 {
+			first = d
+		}
+		todo = append(todo, d.Follow...)
+	}
+	return first, nil
+}
+
+// advance applies decision after decision for one subject.
+func (t *step) advance(s plan.Subject) (plan.Decision, error) {
+	var follow []plan.Subject
+	for range maxSteps {
+		d, err := plan.Decide(t, s, policyOf(t.l.conduitRow().Policy))
+		if err != nil {
+			return d, err
+		}
+		follow = append(follow, d.Follow...)
+		if len(d.Ops) == 0 || d.Ops[0].Kind.Side() == plan.SideEndpoint || d.Ops[0].Kind.Side() == plan.SideKnowledge {
+			d.Follow = follow
+			return d, t.note(s, d)
+		}
+		for _, op := range d.Ops {
+			if err := t.apply(op, d.Conflict); err != nil {
+				return d, fmt.Errorf("%v: %w", op.Kind, err)
+			}
+			t.counts.Applied++
+			if op.Binding != 0 && op.Kind != plan.OpUnbind && op.Kind != plan.OpDeleteLocal {
+				s = plan.Subject{Binding: op.Binding}
+			}
+		}
+	}
+	return plan.Decision{}, fmt.Errorf("%v comes to no rest", s)
+}
+
+// note leaves behind what the decision means for the tables: rows of what is at
+// rest go, work for the endpoint gets an item.
+func (t *step) note(s plan.Subject, d plan.Decision) error {
+	switch {
+	case len(d.Ops) > 0 && d.Ops[0].Kind.Side() == plan.SideEndpoint:
+		return t.claim(s)
+	case d.Wait != nil || len(d.Ops) > 0:
+		return nil
+	}
+	return t.rest(s)
+}
+
+// claim makes sure that the drive's side of s has an open item on this leg.
+func (t *step) claim(s plan.Subject) error {
+	binding := cache.BindingID(s.Binding)
+	if s.Remote != "" {
+		b, ok, err := t.tx.BindingOfRemote(t.l.id, string(s.Remote))
+		if err != nil || !ok {
+			return err
+		}
+		binding = b.ID
+	}
+	return t.tx.EnsureItem(t.l.id, binding, cache.DentryID(s.Dentry))
+}
+
+// rest forgets observed rows that say no more than the base, and those of what never was.
+func (t *step) rest(s plan.Subject) error {
+	id := string(s.Remote)
+	if s.Dentry != 0 {
+		b, ok, err := t.tx.BindingOfDentry(t.l.id, cache.DentryID(s.Dentry))
+		if err != nil || !ok {
+			return err
+		}
+		s.Binding = plan.BindingID(b.ID)
+	}
+	if s.Binding != 0 {
+		b, ok, err := t.tx.Binding(cache.BindingID(s.Binding))
+		if err != nil || !ok {
+			return err
+		}
+		id = b.RemoteID
+	}
+	return t.clear(id)
+}
+
+// clear removes the observed row of id if it equals the base, or tells of a deletion the base does not know.
+func (t *step) clear(id string) error {
+	o, ok, err := t.tx.Observed(t.l.id, id)
+	if err != nil || !ok {
+		return err
+	}
+	b, bound, err := t.tx.BindingOfRemote(t.l.id, id)
+	if err != nil {
+		return err
+	}
+	switch {
+	case !bound && o.Gone:
+	case bound && !o.Gone:
+		half, err := t.l.fromBase(t.tx, b)
+		if err != nil || !t.l.same(*half, o) {
+			return err
+		}
+		if half.Tag != o.Tag || half.Ident != o.Ident || half.Content != o.Content {
+			b.Tag, b.Ident, b.Content = o.Tag, o.Ident, o.Content
+			if err := t.tx.PutBinding(&b); err != nil {
+				return err
+			}
+		}
+	default:
+		return nil
+	}
+	if err := t.tx.DeleteObserved(t.l.id, id); err != nil {
+		return err
+	}
+	return t.tx.FinishRemote(t.l.id, id)
+}
+
+// same reports whether two observations of one object mean the same to the drive.
+func (l *leg) same(a, b cache.Observed) bool {
+	return a.Parent == b.Parent && a.Name == b.Name && a.Kind == b.Kind && a.Content == b.Content && a.Gone == b.Gone &&
+		l.sameMeta(a.Kind, l.keep(a.Mode, a.Mtime, a.Target), l.keep(b.Mode, b.Mtime, b.Target))
+}
+
+// sameMeta compares what counts for a kind, as package plan defines it.
+func (l *leg) sameMeta(k cache.Kind, a, b plan.Meta) bool {
+	switch k {
+	case cache.Dir:
+		return a.Mode == b.Mode
+	case cache.Symlink:
+		return a.Target == b.Target
+	}
+	return a.Mode == b.Mode && a.Mtime == b.Mtime
+}

@@ -1,0 +1,185 @@
+package syncer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"vdfs/cache"
+	"vdfs/syncer/remote"
+)
+
+// Options are what an Engine works with.
+type Options struct {
+	Cache *cache.Cache
+	// Open opens the endpoint of a leg. It is called again after it failed.
+	Open   func(ctx context.Context, endpoint string, leg cache.Leg) (remote.Endpoint, error)
+	Device string // names this machine in conflict files
+	Logger *slog.Logger
+	Clock  func() time.Time
+	// Interval is the longest time between two looks at an endpoint. 0: 30 s.
+	Interval time.Duration
+	// More than GuardCount disappearances that are also more than GuardPercent of a leg hold its deletes. 0: 50 and 25.
+	GuardCount, GuardPercent int
+	// UID and GID own what arrives from endpoints.
+	UID, GID uint32
+}
+
+func (o *Options) defaults() {
+	if o.Clock == nil {
+		o.Clock = time.Now
+	}
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	if o.Interval == 0 {
+		o.Interval = 30 * time.Second
+	}
+	if o.GuardCount == 0 {
+		o.GuardCount = 50
+	}
+	if o.GuardPercent == 0 {
+		o.GuardPercent = 25
+	}
+	if o.Device == "" {
+		if o.Device, _ = os.Hostname(); o.Device == "" {
+			o.Device = "this machine"
+		}
+	}
+}
+
+// Engine runs the legs of one drive.
+type Engine struct {
+	Options
+	log *slog.Logger
+
+	mu      sync.Mutex
+	legs    map[cache.LegID]*leg
+	changed chan struct{} // conduits were made, deleted, paused
+	paused  bool
+	resume  *time.Timer // ends a pause with a duration
+}
+
+// New returns an engine that does nothing until Run.
+func New(o Options) (*Engine, error) {
+	o.defaults()
+	e := &Engine{Options: o, log: o.Logger, legs: map[cache.LegID]*leg{}, changed: make(chan struct{}, 1)}
+	if err := e.loadPause(); err != nil {
+		return nil, err
+	}
+	return e, e.reload()
+}
+
+// Run keeps every leg in agreement until ctx ends. It returns after the last leg has stopped and closes the endpoints.
+func (e *Engine) Run(ctx context.Context) error {
+	g, ctx := errgroup.WithContext(ctx)
+	running := map[cache.LegID]context.CancelFunc{}
+	g.Go(func() error { return e.forwardItems(ctx) })
+	for {
+		for _, l := range e.current() {
+			if running[l.id] != nil {
+				continue
+			}
+			lctx, cancel := context.WithCancel(ctx)
+			running[l.id] = cancel
+			g.Go(func() error { return l.run(lctx) })
+		}
+		for id, cancel := range running {
+			if e.leg(id) == nil {
+				cancel()
+				delete(running, id)
+			}
+		}
+		select {
+		case <-ctx.Done():
+			err := g.Wait()
+			if errors.Is(err, context.Canceled) {
+				return nil
+			}
+			return err
+		case <-e.changed:
+		}
+	}
+}
+
+// forwardItems wakes the legs when the cache has new work for them.
+func (e *Engine) forwardItems(ctx context.Context) error {
+	wake, stop := e.Cache.Watch()
+	defer stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-wake:
+			for _, l := range e.current() {
+				l.wake()
+			}
+		}
+	}
+}
+
+// reload brings the set of legs in line with the index.
+func (e *Engine) reload() error {
+	var conduits []cache.Conduit
+	var rows []cache.Leg
+	err := e.Cache.View(func(tx *cache.Tx) (err error) {
+		if conduits, err = tx.Conduits(); err != nil {
+			return err
+		}
+		rows, err = tx.Legs()
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("load conduits: %w", err)
+	}
+	byID := map[cache.ConduitID]cache.Conduit{}
+	for _, c := range conduits {
+		byID[c.ID] = c
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	seen := map[cache.LegID]bool{}
+	for _, row := range rows {
+		seen[row.ID] = true
+		l := e.legs[row.ID]
+		if l == nil {
+			l = newLeg(e, row)
+			e.legs[row.ID] = l
+		}
+		l.setConduit(byID[row.Conduit])
+	}
+	for id := range e.legs {
+		if !seen[id] {
+			delete(e.legs, id)
+		}
+	}
+	select {
+	case e.changed <- struct{}{}:
+	default:
+	}
+	return nil
+}
+
+func (e *Engine) current() []*leg {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	out := make([]*leg, 0, len(e.legs))
+	for _, l := range e.legs {
+		out = append(out, l)
+	}
+	return out
+}
+
+func (e *Engine) leg(id cache.LegID) *leg {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.legs[id]
+}
+
+func (e *Engine) now() int64 { return e.Clock().UnixNano() }

@@ -1,0 +1,140 @@
+package syncer
+
+import (
+	"errors"
+	"fmt"
+	"strconv"
+	"time"
+
+	"vdfs/cache"
+)
+
+// pauseKey is the setting that holds until when the drive is paused, in
+// nanoseconds since 1970; 0: until it is resumed.
+const pauseKey = "sync.paused"
+
+func (e *Engine) loadPause() error {
+	var v []byte
+	err := e.Cache.View(func(tx *cache.Tx) (err error) {
+		v, err = tx.Setting(pauseKey)
+		return err
+	})
+	if err != nil || v == nil {
+		return err
+	}
+	until, err := strconv.ParseInt(string(v), 10, 64)
+	if err != nil {
+		return fmt.Errorf("setting %s: %w", pauseKey, err)
+	}
+	e.setPause(until)
+	return nil
+}
+
+func (e *Engine) setPause(until int64) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.resume != nil {
+		e.resume.Stop()
+		e.resume = nil
+	}
+	e.paused = true
+	if until == 0 {
+		return
+	}
+	e.resume = time.AfterFunc(time.Duration(until-e.now()), func() {
+		if err := e.Resume(); err != nil {
+			e.log.Error("resume", "error", err)
+		}
+	})
+}
+
+// Pause stops all runs, for a time or, with 0, until Resume. Opening files goes on. It survives a restart.
+func (e *Engine) Pause(d time.Duration) error {
+	var until int64
+	if d > 0 {
+		until = e.now() + int64(d)
+	}
+	err := e.Cache.Update(0, func(tx *cache.Tx) error {
+		return tx.SetSetting(pauseKey, strconv.AppendInt(nil, until, 10))
+	})
+	if err != nil {
+		return fmt.Errorf("pause: %w", err)
+	}
+	e.setPause(until)
+	for _, l := range e.current() {
+		l.interrupt()
+	}
+	return nil
+}
+
+// interrupt ends the cycle under way at the next safe point, and returns when it has ended.
+func (l *leg) interrupt() {
+	l.mu.Lock()
+	if l.stop != nil {
+		l.stop()
+	}
+	l.mu.Unlock()
+	l.turning.Lock()
+	l.turning.Unlock() //nolint:staticcheck // only to wait
+}
+
+// Resume ends a pause.
+func (e *Engine) Resume() error {
+	if err := e.Cache.Update(0, func(tx *cache.Tx) error { return tx.SetSetting(pauseKey, nil) }); err != nil {
+		return fmt.Errorf("resume: %w", err)
+	}
+	e.mu.Lock()
+	e.paused = false
+	if e.resume != nil {
+		e.resume.Stop()
+		e.resume = nil
+	}
+	e.mu.Unlock()
+	for _, l := range e.current() {
+		l.setDue()
+		l.wake()
+	}
+	return nil
+}
+
+// Paused reports whether all runs are stopped.
+func (e *Engine) Paused() bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.paused
+}
+
+// PauseConduit disables a conduit until ResumeConduit. It survives a restart.
+func (e *Engine) PauseConduit(name string) error { return e.enable(name, false) }
+
+// ResumeConduit enables a conduit again.
+func (e *Engine) ResumeConduit(name string) error { return e.enable(name, true) }
+
+func (e *Engine) enable(name string, on bool) error {
+	err := e.Cache.Update(0, func(tx *cache.Tx) error {
+		cd, ok, err := tx.ConduitByName(name)
+		if err != nil || !ok {
+			return errors.Join(err, ErrUnknownConduit)
+		}
+		cd.Enabled = on
+		return tx.UpdateConduit(cd)
+	})
+	if err != nil {
+		return fmt.Errorf("conduit %s: %w", name, err)
+	}
+	if err := e.reload(); err != nil {
+		return err
+	}
+	for _, l := range e.current() {
+		if l.conduitRow().Name != name {
+			continue
+		}
+		if on {
+			l.setDue()
+			l.wake()
+		} else {
+			l.interrupt()
+		}
+	}
+	return nil
+}

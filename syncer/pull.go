@@ -1,0 +1,285 @@
+package syncer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"vdfs/cache"
+	"vdfs/syncer/remote"
+)
+
+// pull takes in what changed at the endpoint since the cursor. full asks for
+// everything, as does a cursor that the endpoint does not know any more.
+func (l *leg) pull(ctx context.Context, ep remote.Endpoint, full bool) error {
+	row, err := l.row()
+	if err != nil {
+		return err
+	}
+	cursor := remote.Cursor(row.Cursor)
+	if full {
+		cursor = ""
+	}
+	for restarts := 0; ; {
+		batch, err := ep.Changes(ctx, cursor)
+		if errors.Is(err, remote.ErrCursorExpired) && cursor != "" && restarts < 3 {
+			cursor, restarts = "", restarts+1
+			continue
+		}
+		if err != nil {
+			return fmt.Errorf("pull changes: %w", err)
+		}
+		if err := l.takeIn(ctx, ep, batch); err != nil {
+			return fmt.Errorf("pull changes: %w", err)
+		}
+		if err := l.saveCursor(batch.Next); err != nil {
+			return err
+		}
+		cursor = batch.Next
+		if !batch.More {
+			return nil
+		}
+	}
+}
+
+func (l *leg) saveCursor(c remote.Cursor) error {
+	return l.e.Cache.Update(0, func(tx *cache.Tx) error {
+		row, ok, err := tx.Leg(l.id)
+		if err != nil || !ok || row.Cursor == string(c) {
+			return err
+		}
+		row.Cursor, row.LastScan = string(c), l.e.now()
+		return tx.UpdateLeg(row)
+	})
+}
+
+// takeIn records a batch: itemised changes at once, the rest by listing.
+func (l *leg) takeIn(ctx context.Context, ep remote.Endpoint, batch remote.Batch) error {
+	var items []remote.Change
+	scan := &scanner{l: l, ep: ep, queued: map[string]bool{}}
+	for _, c := range batch.Changes {
+		if c.Relist == remote.RelistNo {
+			items = append(items, c)
+			continue
+		}
+		if err := scan.add(c.ID, c.Relist == remote.RelistDeep); err != nil {
+			return err
+		}
+	}
+	if err := l.recordChanges(items); err != nil {
+		return err
+	}
+	return scan.run(ctx)
+}
+
+// recordChanges records itemised changes in transactions of bounded size.
+func (l *leg) recordChanges(changes []remote.Change) error {
+	for len(changes) > 0 {
+		n := min(len(changes), batchSize)
+		part := changes[:n]
+		changes = changes[n:]
+		err := l.e.Cache.Update(l.id, func(tx *cache.Tx) error {
+			r := &recorder{l: l, tx: tx}
+			for _, c := range part {
+				if err := r.change(c); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+		if err != nil {
+			return fmt.Errorf("record changes: %w", err)
+		}
+	}
+	return nil
+}
+
+// change records one itemised change of an endpoint with ids.
+func (r *recorder) change(c remote.Change) error {
+	id := string(c.ID)
+	if root, ok, err := r.tx.RootBinding(r.l.id); err != nil || ok && root.RemoteID == id {
+		return err
+	}
+	if !c.Deleted {
+		if _, ok := remoteKind(c.Kind); !ok {
+			return nil
+		}
+		return r.put(r.l.seen(id, string(c.Parent), c.Entry))
+	}
+	now, err := r.l.object(r.tx, id)
+	if err != nil || now == nil || now.Gone {
+		return err
+	}
+	return r.gone(*now, now.Parent)
+}
+
+// scanner lists directories of an endpoint and records what differs from the
+// base. It holds the directories still to list, never a tree.
+type scanner struct {
+	l      *leg
+	ep     remote.Endpoint
+	queue  []scanDir
+	queued map[string]bool
+	climb  bool // list the directory above one that is not there
+}
+
+type scanDir struct {
+	id   string
+	deep bool
+}
+
+// add queues the directory at an address. One that the drive does not know is
+// met when its parent is listed; one that nobody has looked into is left alone.
+func (s *scanner) add(addr remote.ItemID, deep bool) error {
+	var id string
+	err := s.l.e.Cache.View(func(tx *cache.Tx) (err error) {
+		id, err = s.l.lookupAddress(tx, addr)
+		return err
+	})
+	if err == nil && id != "" {
+		s.push(id, deep)
+	}
+	return err
+}
+
+func (s *scanner) push(id string, deep bool) {
+	if !deep {
+		if s.queued[id] {
+			return
+		}
+		s.queued[id] = true
+	}
+	s.queue = append(s.queue, scanDir{id, deep})
+}
+
+func (s *scanner) run(ctx context.Context) error {
+	for len(s.queue) > 0 {
+		last := len(s.queue) - 1
+		d := s.queue[last]
+		s.queue = s.queue[:last]
+		if err := s.scan(ctx, d); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// scan lists one directory. One that is gone meanwhile is left to its parent's
+// listing; one that cannot be seen into now keeps what is known of it.
+func (s *scanner) scan(ctx context.Context, d scanDir) error {
+	l := s.l
+	var addr remote.ItemID
+	var kids map[string]known
+	listed := true
+	err := l.e.Cache.View(func(tx *cache.Tx) (err error) {
+		if addr, err = l.address(tx, d.id); err != nil {
+			return err
+		}
+		b, ok, err := tx.BindingOfRemote(l.id, d.id)
+		if err != nil {
+			return err
+		}
+		if listed = !ok || b.Listed; !listed {
+			return nil
+		}
+		kids, err = l.knownChildren(tx, d.id)
+		return err
+	})
+	if errors.Is(err, remote.ErrNotFound) || err == nil && !listed {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	entries, err := listAll(ctx, s.ep, addr)
+	switch {
+	case errors.Is(err, remote.ErrNotFound), errors.Is(err, remote.ErrKind):
+		return s.above(d.id)
+	case errors.Is(err, remote.ErrDetached):
+		return nil
+	case errors.Is(err, remote.ErrDenied):
+		l.e.log.Warn("directory cannot be listed", "conduit", l.conduitRow().Name, "error", err)
+		return nil
+	case err != nil:
+		return err
+	}
+	if !l.unchanged(d.id, kids, entries) {
+		dirs, err := l.recordListing(d.id, entries)
+		if err != nil {
+			return err
+		}
+		for _, id := range dirs {
+			s.push(id, true)
+		}
+		if d.deep { // what was moved here is listed too
+			err = l.e.Cache.View(func(tx *cache.Tx) (err error) {
+				kids, err = l.knownChildren(tx, d.id)
+				return err
+			})
+			if err != nil {
+				return err
+			}
+		}
+	}
+	if !d.deep {
+		return nil
+	}
+	for _, k := range kids {
+		if k.Kind == cache.Dir {
+			s.push(k.RemoteID, true)
+		}
+	}
+	return nil
+}
+
+// above queues the directory around one that is not there, if that is wanted.
+func (s *scanner) above(id string) error {
+	if !s.climb {
+		return nil
+	}
+	return s.l.e.Cache.View(func(tx *cache.Tx) error {
+		o, err := s.l.object(tx, id)
+		if err == nil && o != nil && o.Parent != "" {
+			s.push(o.Parent, false)
+		}
+		return err
+	})
+}
+
+// recordListing records a complete listing of a known directory and returns the directories in it that are new.
+func (l *leg) recordListing(dir string, entries []remote.Entry) (dirs []string, err error) {
+	err = l.e.Cache.Update(l.id, func(tx *cache.Tx) error {
+		kids, err := l.knownChildren(tx, dir)
+		if err != nil {
+			return err
+		}
+		r := &recorder{l: l, tx: tx}
+		err = r.listing(dir, kids, entries, true)
+		dirs = r.dirs
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("record listing: %w", err)
+	}
+	return dirs, nil
+}
+
+// lookupAddress is the id of the object at an address of the endpoint, "" when it is not known.
+func (l *leg) lookupAddress(tx *cache.Tx, addr remote.ItemID) (string, error) {
+	if l.caps.StableID {
+		o, err := l.object(tx, string(addr))
+		if err != nil || o == nil {
+			return "", err
+		}
+		return string(addr), nil
+	}
+	id := rootID
+	for _, name := range pathNames(addr) {
+		o, err := l.childAt(tx, id, name)
+		if err != nil || o == nil {
+			return "", err
+		}
+		id = o.RemoteID
+	}
+	return id, nil
+}

@@ -1,0 +1,283 @@
+package syncer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+
+	"golang.org/x/sync/errgroup"
+
+	"vdfs/cache"
+	"vdfs/syncer/plan"
+	"vdfs/syncer/remote"
+)
+
+// sendLocal brings what is eligible of the drive's changes to the endpoint, as
+// batches of items: structure (directories, moves, links) in order, then copies
+// in parallel, each proved, then deletes. It goes on until a pass over the
+// items comes to nothing.
+func (l *leg) sendLocal(ctx context.Context, ep remote.Endpoint, c *counts, holdDeletes bool) error {
+	for {
+		progress := false
+		for after := int64(0); ; {
+			items, err := l.eligible(after)
+			if err != nil {
+				return err
+			}
+			if len(items) == 0 {
+				break
+			}
+			after = items[len(items)-1].ID
+			b := &batch{l: l, ep: ep, counts: c, holdDeletes: holdDeletes}
+			if err := b.run(ctx, items); err != nil {
+				return err
+			}
+			progress = progress || b.progress
+		}
+		if !progress {
+			return nil
+		}
+	}
+}
+
+func (l *leg) eligible(after int64) (items []cache.Item, err error) {
+	err = l.e.Cache.View(func(tx *cache.Tx) error {
+		items, err = tx.ItemsPage(l.id, cache.OriginLocal, after, pageSize, l.e.now())
+		return err
+	})
+	return items, err
+}
+
+// batch is one page of items on its way to the endpoint.
+type batch struct {
+	l           *leg
+	ep          remote.Endpoint
+	holdDeletes bool
+	progress    bool
+
+	mu     sync.Mutex // copies run in parallel
+	counts *counts
+}
+
+// job is an item with what was decided for it.
+type job struct {
+	item cache.Item
+	op   plan.Op
+}
+
+func subjectOf(it cache.Item) plan.Subject {
+	if it.Binding != 0 {
+		return plan.Subject{Binding: plan.BindingID(it.Binding)}
+	}
+	return plan.Subject{Dentry: plan.DentryID(it.Dentry)}
+}
+
+func (b *batch) run(ctx context.Context, items []cache.Item) error {
+	var copies, deletes []job
+	for todo := items; len(todo) > 0; {
+		var waiting []cache.Item
+		moved := false
+		for _, it := range todo {
+			j, state, err := b.structure(ctx, it)
+			if err != nil {
+				return err
+			}
+			switch state {
+			case isCopy:
+				copies = append(copies, j)
+			case isDelete:
+				deletes = append(deletes, j)
+			case isWaiting:
+				waiting = append(waiting, it)
+			case isDone:
+				moved = true
+			}
+		}
+		if !moved {
+			break
+		}
+		b.progress = true
+		todo = waiting
+	}
+	failed := b.counts.Errors
+	if err := b.copy(ctx, copies); err != nil {
+		return err
+	}
+	if b.counts.Errors > failed || b.holdDeletes {
+		return nil // a failed copy returns the deletes to the queue
+	}
+	return b.delete(ctx, deletes)
+}
+
+type outcome uint8
+
+const (
+	isDone    outcome = iota + 1 // something was carried out, or there is nothing to do
+	isFailed                     // the item has the error
+	isWaiting                    // something has to come first
+	isCopy
+	isDelete
+)
+
+// structure carries an item as far as it goes without moving bytes or deleting.
+func (b *batch) structure(ctx context.Context, it cache.Item) (job, outcome, error) {
+	for range maxSteps {
+		d, err := b.decide(ctx, it)
+		if err != nil {
+			state, err := b.fail(ctx, it, plan.Op{}, err)
+			return job{}, state, err
+		}
+		switch {
+		case d.Wait != nil:
+			return job{}, isWaiting, b.note(it, d.Wait.Reason.String())
+		case len(d.Ops) == 0:
+			return job{}, isDone, b.finish(it)
+		}
+		op := d.Ops[0]
+		switch op.Kind {
+		case plan.OpPut, plan.OpReplace:
+			if op.Object == plan.File {
+				return job{it, op}, isCopy, nil
+			}
+		case plan.OpDeleteRemote:
+			return job{it, op}, isDelete, nil
+		}
+		if err := b.carryOut(ctx, it, op); err != nil {
+			state, err := b.fail(ctx, it, op, err)
+			return job{}, state, err
+		}
+		b.progress = true
+	}
+	return job{}, isWaiting, nil
+}
+
+// decide settles the item's subject in the drive and the base, obtains what has
+// to be known, and returns what the endpoint is to do.
+func (b *batch) decide(ctx context.Context, it cache.Item) (plan.Decision, error) {
+	for range maxSteps {
+		d, err := b.look(it)
+		if err != nil || len(d.Ops) == 0 {
+			return d, err
+		}
+		switch d.Ops[0].Kind.Side() {
+		case plan.SideEndpoint:
+			return d, nil
+		case plan.SideKnowledge:
+			if _, err := b.l.learn(ctx, d.Ops, b.counts); err != nil {
+				return d, err
+			}
+			continue
+		}
+		err = b.l.e.Cache.Update(b.l.id, func(tx *cache.Tx) error {
+			t, err := b.l.step(tx, b.counts)
+			if err == nil {
+				d, err = t.settle(subjectOf(it))
+			}
+			return err
+		})
+		if errors.Is(err, errHeldOpen) {
+			return plan.Decision{Wait: &plan.Wait{Reason: plan.WaitSettle}}, nil
+		}
+		if err != nil {
+			return d, err
+		}
+		b.progress = true
+	}
+	return plan.Decision{}, fmt.Errorf("%v comes to no rest", subjectOf(it))
+}
+
+// look decides without changing anything: most items need no more.
+func (b *batch) look(it cache.Item) (d plan.Decision, err error) {
+	err = b.l.e.Cache.View(func(tx *cache.Tx) error {
+		v, err := b.l.views(tx)
+		if err != nil {
+			return err
+		}
+		d, err = plan.Decide(v, subjectOf(it), policyOf(b.l.conduitRow().Policy))
+		return err
+	})
+	return d, err
+}
+
+// copy moves the bytes of files in parallel.
+func (b *batch) copy(ctx context.Context, jobs []job) error {
+	g, ctx := errgroup.WithContext(ctx)
+	g.SetLimit(b.l.parallel())
+	for _, j := range jobs {
+		g.Go(func() error {
+			n, err := b.put(ctx, j)
+			b.mu.Lock()
+			defer b.mu.Unlock()
+			if err != nil {
+				_, err = b.fail(ctx, j.item, j.op, err)
+				return err
+			}
+			b.progress = true
+			b.counts.Copied++
+			b.counts.Bytes += n
+			return nil
+		})
+	}
+	return g.Wait()
+}
+
+// parallel is how many copies run at once: as many as the conduit wants, or as
+// the endpoint bears where it gathers them into batches of its own.
+func (l *leg) parallel() int {
+	return max(l.conduitRow().Parallel, l.caps.Parallel, 1)
+}
+
+// delete carries out deletions, children before their directories, each decided
+// again: the copies took time.
+func (b *batch) delete(ctx context.Context, jobs []job) error {
+	for todo := jobs; len(todo) > 0; {
+		var waiting []job
+		moved := false
+		for _, j := range todo {
+			d, err := b.decide(ctx, j.item)
+			if err == nil && d.Wait != nil {
+				waiting = append(waiting, j)
+				continue
+			}
+			if err == nil && len(d.Ops) > 0 {
+				if d.Ops[0].Kind != plan.OpDeleteRemote {
+					continue // something else came of it: the next pass
+				}
+				err = b.carryOut(ctx, j.item, d.Ops[0])
+			}
+			if err != nil {
+				if _, err = b.fail(ctx, j.item, j.op, err); err != nil {
+					return err
+				}
+				continue
+			}
+			moved, b.progress = true, true
+		}
+		if !moved {
+			return nil
+		}
+		todo = waiting
+	}
+	return nil
+}
+
+// finish closes an item whose subject is at rest. One marked again meanwhile stays open.
+func (b *batch) finish(it cache.Item) error {
+	return b.l.e.Cache.Update(b.l.id, func(tx *cache.Tx) error {
+		_, err := tx.FinishItem(it.ID, it.Updated, cache.ItemCompleted)
+		return err
+	})
+}
+
+// note leaves on an item why it waits.
+func (b *batch) note(it cache.Item, why string) error {
+	if it.Error == why && it.Status == cache.ItemValidated {
+		return nil
+	}
+	it.Error, it.Status = why, cache.ItemValidated
+	return b.l.e.Cache.Update(b.l.id, func(tx *cache.Tx) error {
+		_, err := tx.UpdateItem(&it)
+		return err
+	})
+}

@@ -1,0 +1,209 @@
+package syncer
+
+import (
+	"context"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+
+	"vdfs/cache"
+	"vdfs/syncer/remote"
+)
+
+// holder is a leg whose endpoint was last seen to have a version of a node.
+type holder struct {
+	l       *leg
+	binding cache.Binding
+	addr    remote.ItemID
+}
+
+// holders finds the endpoints that have a version, those that can be reached first.
+func (e *Engine) holders(ino cache.Ino, version uint64) ([]holder, error) {
+	var out, away []holder
+	err := e.Cache.View(func(tx *cache.Tx) error {
+		names, err := tx.DentriesOf(ino)
+		if err != nil {
+			return err
+		}
+		for _, d := range names {
+			all, err := tx.BindingsOf(d.ID)
+			if err != nil {
+				return err
+			}
+			for _, b := range all {
+				l := e.leg(b.Leg)
+				if b.LocalVersion != version || l == nil {
+					continue
+				}
+				if l.opened() == nil {
+					away = append(away, holder{l: l, binding: b})
+					continue
+				}
+				addr, err := l.address(tx, b.RemoteID)
+				if errors.Is(err, remote.ErrNotFound) {
+					continue
+				}
+				if err != nil {
+					return err
+				}
+				out = append(out, holder{l, b, addr})
+			}
+		}
+		return nil
+	})
+	return append(out, away...), err
+}
+
+// opened is the endpoint if it is open and was there at the last look, else nil.
+func (l *leg) opened() remote.Endpoint {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.offline != nil {
+		return nil
+	}
+	return l.ep
+}
+
+// errNoCopy says that no endpoint is known to have a version.
+var errNoCopy = errors.New("no endpoint has this version")
+
+// Fetch streams n bytes from off of a version of a node from an endpoint that
+// has it. The bytes are of that version or the stream fails.
+func (e *Engine) Fetch(ctx context.Context, ino cache.Ino, version uint64, off, n int64) (io.ReadCloser, error) {
+	list, err := e.holders(ino, version)
+	if err != nil {
+		return nil, fmt.Errorf("fetch node %d: %w", ino, err)
+	}
+	err = errNoCopy
+	for _, h := range list {
+		ep, oerr := h.l.online(ctx)
+		if oerr != nil {
+			err = oerr
+			continue
+		}
+		if h.addr == "" {
+			continue
+		}
+		r, rerr := ep.Read(ctx, h.addr, remote.Content(h.binding.Content), off, n)
+		if rerr == nil {
+			return r, nil
+		}
+		err = h.l.readFailed(rerr)
+	}
+	return nil, fmt.Errorf("fetch node %d: %w", ino, err)
+}
+
+// readFailed draws the conclusions of a failed read.
+func (l *leg) readFailed(err error) error {
+	switch {
+	case errors.Is(err, remote.ErrRootGone), errors.Is(err, remote.ErrUnavailable):
+		l.setDue() // the next cycle finds out whether it is gone
+		return &unreachable{err}
+	case isAny(err, surprises):
+		l.setDue()
+		poke(l.hint)
+	}
+	return err
+}
+
+// Reachable reports at once whether some endpoint that has the node's present version answered last time.
+func (e *Engine) Reachable(ino cache.Ino) error {
+	n, err := e.Cache.Attr(ino)
+	if err != nil {
+		return err
+	}
+	list, err := e.holders(ino, n.Version)
+	if err != nil {
+		return err
+	}
+	err = &unreachable{errNoCopy}
+	for _, h := range list {
+		if h.l.opened() != nil {
+			return nil
+		}
+		h.l.mu.Lock()
+		if h.l.offline != nil {
+			err = &unreachable{h.l.offline}
+		}
+		h.l.mu.Unlock()
+	}
+	return err
+}
+
+// HashKnown is the BLAKE3 that a version must have, if an endpoint's copy was ever proved or the drive computed it.
+func (e *Engine) HashKnown(ino cache.Ino, version uint64) (cache.Hash, bool) {
+	var h cache.Hash
+	err := e.Cache.View(func(tx *cache.Tx) error {
+		n, err := tx.Node(ino)
+		if err == nil && n.Version == version {
+			h = n.Hash
+		}
+		return err
+	})
+	return h, err == nil && h.Known()
+}
+
+// Prove has the endpoints prove, now, that they store exactly this version, and
+// counts those that do. A proof that was given for the very content that is
+// still there is not asked for again.
+func (e *Engine) Prove(ctx context.Context, ino cache.Ino, version uint64) (copies int, err error) {
+	h, ok := e.HashKnown(ino, version)
+	if !ok {
+		return 0, fmt.Errorf("prove node %d: %w", ino, errors.New("its hash is not known"))
+	}
+	list, err := e.holders(ino, version)
+	if err != nil {
+		return 0, fmt.Errorf("prove node %d: %w", ino, err)
+	}
+	err = errNoCopy
+	for _, hd := range list {
+		perr := hd.prove(ctx, h)
+		if perr != nil {
+			err = perr
+			continue
+		}
+		copies++
+	}
+	if copies > 0 {
+		return copies, nil
+	}
+	return 0, fmt.Errorf("prove node %d: %w", ino, err)
+}
+
+func (h *holder) prove(ctx context.Context, want cache.Hash) error {
+	ep, err := h.l.online(ctx)
+	if err != nil {
+		return err
+	}
+	if h.addr == "" {
+		return errNoCopy
+	}
+	now, err := ep.Stat(ctx, h.addr)
+	if err != nil {
+		return h.l.readFailed(err)
+	}
+	if string(now.Content) != h.binding.Content {
+		return h.l.readFailed(remote.ErrChanged)
+	}
+	if h.binding.Hash == want && remote.Proof(h.binding.Proof) >= remote.ProofStrong {
+		return nil
+	}
+	n, err := ep.Verify(ctx, h.addr, remote.Hashes{remote.BLAKE3: hex.EncodeToString(want[:])}, now.Size, remote.ProofStrong)
+	if err != nil {
+		return err
+	}
+	return h.l.recordProof(h.binding, want, n)
+}
+
+// recordProof keeps a proof with the base it was given for.
+func (l *leg) recordProof(b cache.Binding, h cache.Hash, p remote.Proof) error {
+	return l.e.Cache.Update(l.id, func(tx *cache.Tx) error {
+		now, ok, err := tx.Binding(b.ID)
+		if err != nil || !ok || now.Content != b.Content || now.LocalVersion != b.LocalVersion {
+			return errors.Join(err, errOvertaken)
+		}
+		now.Hash, now.Proof, now.Verified = h, int(p), tx.Now()
+		return tx.PutBinding(&now)
+	})
+}

@@ -1,0 +1,318 @@
+package syncer
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"vdfs/cache"
+	"vdfs/syncer/plan"
+	"vdfs/syncer/remote"
+)
+
+// parkPrefix begins the names of what is out of the way for a moment. The name
+// goes on with the conduit's token, so that another machine's are known as such.
+const parkPrefix = ".vdfs-park-"
+
+// views shows the planner one leg as a transaction sees it.
+type views struct {
+	l    *leg
+	tx   *cache.Tx
+	root plan.Binding
+	now  int64
+}
+
+var _ plan.Views = (*views)(nil)
+
+func (l *leg) views(tx *cache.Tx) (*views, error) {
+	v := &views{l: l, tx: tx, now: l.e.now()}
+	root, ok, err := tx.RootBinding(l.id)
+	if err != nil {
+		return nil, err
+	}
+	if !ok {
+		return nil, fmt.Errorf("leg %d has no root: %w", l.id, ErrUnknownConduit)
+	}
+	v.root = l.planBinding(root)
+	return v, nil
+}
+
+// keep reduces metadata to what the leg's endpoint can keep.
+func (l *leg) keep(mode uint32, mtime int64, target string) plan.Meta {
+	return plan.Meta{Mode: l.caps.Perm.Keep(mode & 0o777), Mtime: cut(mtime, l.caps.MtimeGrain), Target: target}
+}
+
+func cut(mtime int64, grain time.Duration) int64 {
+	if grain <= 0 {
+		return 0
+	}
+	t := mtime - mtime%int64(grain)
+	if mtime < 0 && t != mtime {
+		t -= int64(grain)
+	}
+	return t
+}
+
+func planKind(k cache.Kind) plan.Kind {
+	if k.Special() {
+		return plan.Special
+	}
+	return plan.Kind(k)
+}
+
+func hashToken(h cache.Hash) string {
+	if !h.Known() {
+		return ""
+	}
+	return string(h[:])
+}
+
+func tokenHash(s string) (h cache.Hash) {
+	copy(h[:], s)
+	return h
+}
+
+func (l *leg) planBinding(b cache.Binding) plan.Binding {
+	return plan.Binding{
+		ID: plan.BindingID(b.ID), Parent: plan.BindingID(b.Parent), Kind: planKind(b.Kind),
+		Dentry: plan.DentryID(b.Dentry), LocalName: b.LocalName, LocalVersion: b.LocalVersion,
+		LocalMeta: plan.Meta{Mode: b.LocalMode, Mtime: b.LocalMtime, Target: b.Target},
+		Remote:    plan.RemoteID(b.RemoteID), RemoteName: b.RemoteName, RemoteContent: b.Content,
+		RemoteHash: hashToken(b.Hash), RemoteSize: b.Size,
+		RemoteMeta: plan.Meta{Mode: b.Mode, Mtime: b.Mtime, Target: b.Target},
+	}
+}
+
+func (l *leg) planRemote(o cache.Observed) plan.Remote {
+	return plan.Remote{
+		ID: plan.RemoteID(o.RemoteID), Parent: plan.RemoteID(o.Parent), Name: o.Name, Kind: planKind(o.Kind),
+		Content: o.Content, Hash: hashToken(o.Hash), Size: o.Size,
+		Meta: l.keep(o.Mode, o.Mtime, o.Target), Gone: o.Gone, Parked: l.parked(o.Name),
+	}
+}
+
+func (l *leg) parked(name string) plan.Parked {
+	rest, ok := strings.CutPrefix(name, parkPrefix)
+	switch {
+	case !ok:
+		return plan.NotParked
+	case strings.HasPrefix(rest, l.token()+"-"):
+		return plan.ParkedHere
+	}
+	return plan.ParkedElsewhere
+}
+
+// token names this leg in parking names, on every machine.
+func (l *leg) token() string {
+	u := strings.ReplaceAll(l.conduitRow().UUID, "-", "")
+	return fmt.Sprintf("%.8s%d", u, l.id)
+}
+
+func (l *leg) parkName(key string) string { return parkPrefix + l.token() + "-" + key }
+
+func (v *views) Root() plan.Binding { return v.root }
+
+func (v *views) binding(b cache.Binding, ok bool, err error) (plan.Binding, bool, error) {
+	if err != nil || !ok {
+		return plan.Binding{}, false, err
+	}
+	return v.l.planBinding(b), true, nil
+}
+
+func (v *views) Binding(id plan.BindingID) (plan.Binding, bool, error) {
+	return v.binding(v.tx.Binding(cache.BindingID(id)))
+}
+
+func (v *views) BindingOfDentry(d plan.DentryID) (plan.Binding, bool, error) {
+	return v.binding(v.tx.BindingOfDentry(v.l.id, cache.DentryID(d)))
+}
+
+func (v *views) BindingOfRemote(r plan.RemoteID) (plan.Binding, bool, error) {
+	return v.binding(v.tx.BindingOfRemote(v.l.id, string(r)))
+}
+
+func (v *views) BindingsAt(parent plan.BindingID, name string, yield func(plan.Binding) bool) error {
+	list, err := v.tx.BindingsAt(cache.BindingID(parent), name)
+	if err != nil {
+		return err
+	}
+	for _, b := range list {
+		if !yield(v.l.planBinding(b)) {
+			return nil
+		}
+	}
+	return nil
+}
+
+func (v *views) BindingChildren(parent plan.BindingID, yield func(plan.Binding) bool) error {
+	for after := ""; ; {
+		page, err := v.tx.BindingChildren(cache.BindingID(parent), after, pageSize)
+		if err != nil {
+			return err
+		}
+		for _, b := range page {
+			after = b.RemoteName
+			if !yield(v.l.planBinding(b)) {
+				return nil
+			}
+		}
+		if len(page) < pageSize {
+			return nil
+		}
+	}
+}
+
+func (v *views) Local(id plan.DentryID) (plan.Local, bool, error) {
+	e, err := v.tx.Entry(cache.DentryID(id))
+	if errors.Is(err, cache.ErrNotFound) {
+		return plan.Local{}, false, nil
+	}
+	if err != nil {
+		return plan.Local{}, false, err
+	}
+	return v.local(e)
+}
+
+func (v *views) LocalAt(parent plan.DentryID, name string) (plan.Local, bool, error) {
+	ino, err := v.ino(parent)
+	if err != nil || ino == 0 {
+		return plan.Local{}, false, err
+	}
+	e, ok, err := v.tx.EntryAt(ino, name)
+	if err != nil || !ok {
+		return plan.Local{}, false, err
+	}
+	return v.local(e)
+}
+
+// ino is the directory behind a dentry, 0 when it is gone.
+func (v *views) ino(d plan.DentryID) (cache.Ino, error) {
+	row, err := v.tx.Dentry(cache.DentryID(d))
+	if errors.Is(err, cache.ErrNotFound) {
+		return 0, nil
+	}
+	return row.Ino, err
+}
+
+func (v *views) LocalChildren(parent plan.DentryID, yield func(plan.Local) bool) error {
+	ino, err := v.ino(parent)
+	if err != nil || ino == 0 {
+		return err
+	}
+	for after := cache.DentryID(0); ; {
+		page, err := v.tx.Children(ino, after, pageSize)
+		if err != nil {
+			return err
+		}
+		for _, e := range page {
+			after = e.ID
+			l, _, err := v.local(e)
+			if err != nil {
+				return err
+			}
+			if !yield(l) {
+				return nil
+			}
+		}
+		if len(page) < pageSize {
+			return nil
+		}
+	}
+}
+
+func (v *views) local(e cache.Entry) (plan.Local, bool, error) {
+	n := e.Node
+	out := plan.Local{
+		ID: plan.DentryID(e.ID), Name: e.Name, Kind: planKind(n.Kind), Version: n.Version,
+		Hash: hashToken(n.Hash), Size: n.Size, Meta: v.l.keep(n.Mode, n.Mtime, n.Target),
+		Busy: n.Writing || v.l.e.Cache.InUse(n.Ino).Writers > 0, Ready: true,
+		Placeholder: n.Kind == cache.File && n.Residency != cache.Full, Parked: v.l.parked(e.Name),
+	}
+	parent, err := v.tx.DentryOf(e.Parent)
+	if err != nil {
+		return out, false, err
+	}
+	out.Parent = plan.DentryID(parent.ID)
+	if n.Kind == cache.File && !out.Busy {
+		if out.Ready, err = v.ready(e.ID); err != nil {
+			return out, false, err
+		}
+	}
+	out.LocalOnly, err = v.localOnly(e)
+	return out, err == nil, err
+}
+
+// ready tells whether the dentry's quiet period is over.
+func (v *views) ready(d cache.DentryID) (bool, error) {
+	it, ok, err := v.tx.LocalItem(v.l.id, d)
+	return !ok || it.Eligible <= v.now, err
+}
+
+// localOnly tells whether e, or a directory above it, never leaves this machine.
+func (v *views) localOnly(e cache.Entry) (bool, error) {
+	for range maxDepth {
+		if e.LocalOnly || e.Node.Kind.Special() {
+			return true, nil
+		}
+		if plan.DentryID(e.ID) == v.root.Dentry || e.Parent == 0 {
+			return false, nil
+		}
+		if e.Node.Kind == cache.Dir && e.Node.Place != v.l.place {
+			return true, nil // the root of another place
+		}
+		d, err := v.tx.DentryOf(e.Parent)
+		if err != nil {
+			return false, err
+		}
+		n, err := v.tx.Node(d.Ino)
+		if err != nil {
+			return false, err
+		}
+		e = cache.Entry{Dentry: d, Node: n}
+	}
+	return false, errCycle
+}
+
+func (v *views) Remote(id plan.RemoteID) (plan.Remote, bool, error) {
+	o, err := v.l.object(v.tx, string(id))
+	if err != nil || o == nil {
+		return plan.Remote{}, false, err
+	}
+	return v.l.planRemote(*o), true, nil
+}
+
+func (v *views) RemoteAt(parent plan.RemoteID, name string) (plan.Remote, bool, error) {
+	o, err := v.l.childAt(v.tx, string(parent), name)
+	if err != nil || o == nil {
+		return plan.Remote{}, false, err
+	}
+	return v.l.planRemote(*o), true, nil
+}
+
+func (v *views) RemoteChildren(parent plan.RemoteID, yield func(plan.Remote) bool) error {
+	return v.l.children(v.tx, string(parent), func(o cache.Observed, _ *cache.Binding) bool {
+		return yield(v.l.planRemote(o))
+	})
+}
+
+// policyOf is the planner's word for a conduit's policy.
+func policyOf(name string) plan.Policy {
+	if name == PolicySynchronize {
+		return plan.Synchronize
+	}
+	return plan.Offload
+}
+
+// remoteKind is the drive's word for an endpoint's kind; false: the drive does not show it.
+func remoteKind(k remote.Kind) (cache.Kind, bool) {
+	switch k {
+	case remote.File:
+		return cache.File, true
+	case remote.Dir:
+		return cache.Dir, true
+	case remote.Symlink:
+		return cache.Symlink, true
+	}
+	return 0, false
+}
