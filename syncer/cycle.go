@@ -41,7 +41,7 @@ func (l *leg) turn(ctx context.Context, call *syncCall) time.Duration {
 	again, err := l.cycle(cctx, due, call)
 
 	l.mu.Lock()
-	l.busy, l.started, l.lastErr = false, true, err
+	l.busy, l.working, l.started, l.lastErr = false, false, true, err
 	if err != nil && due {
 		l.due = true // what was not looked at still is to be
 	}
@@ -143,6 +143,9 @@ func (l *leg) rounds(ctx context.Context, ep remote.Endpoint, c *counts, call *s
 		if more || *c == before {
 			return more, nil
 		}
+		l.mu.Lock()
+		l.working = true
+		l.mu.Unlock()
 	}
 }
 

@@ -31,27 +31,27 @@ type leg struct {
 	place  cache.PlaceID
 	target string
 
-	kick     chan struct{}    // cap 1: local work may be waiting
-	hint     chan struct{}    // cap 1: the endpoint says that something changed
-	requests chan *syncCall   // runs asked for by a person
-	nextID   atomic.Int64     // last remote id given out
+	kick     chan struct{}  // cap 1: local work may be waiting
+	hint     chan struct{}  // cap 1: the endpoint says that something changed
+	requests chan *syncCall // runs asked for by a person
+	nextID   atomic.Int64   // last remote id given out
 	lists    flights[cache.BindingID]
 
 	turning sync.Mutex // held for the length of a cycle, before any other lock
 
 	mu       sync.Mutex
 	conduit  cache.Conduit
-	ep       remote.Endpoint // nil until it could be opened
-	caps     *remote.Caps    // set once with ep, never changed
-	offline  error           // why the last check failed; nil: reachable
-	held     string          // why deletes are held back; "": they are not
-	busy     bool            // a cycle is running
-	working  bool            // it has found something to do
-	due      bool            // the endpoint is to be looked at in the next cycle
-	started  bool            // one cycle at least has come to its end
-	lastErr  error           // of the last cycle; nil: it went well
-	failures int             // cycles in a row that could not reach the endpoint
-	next     time.Time       // when the timer starts the next cycle
+	ep       remote.Endpoint    // nil until it could be opened
+	caps     *remote.Caps       // set once with ep, never changed
+	offline  error              // why the last check failed; nil: reachable
+	held     string             // why deletes are held back; "": they are not
+	busy     bool               // a cycle is running
+	working  bool               // it has found something to do
+	due      bool               // the endpoint is to be looked at in the next cycle
+	started  bool               // one cycle at least has come to its end
+	lastErr  error              // of the last cycle; nil: it went well
+	failures int                // cycles in a row that could not reach the endpoint
+	next     time.Time          // when the timer starts the next cycle
 	stop     context.CancelFunc // ends the cycle under way
 }
 

@@ -32,8 +32,10 @@ func (l *leg) pull(ctx context.Context, ep remote.Endpoint, full bool) error {
 		if err := l.takeIn(ctx, ep, batch); err != nil {
 			return fmt.Errorf("pull changes: %w", err)
 		}
-		if err := l.saveCursor(batch.Next); err != nil {
-			return err
+		if batch.Next != cursor {
+			if err := l.saveCursor(batch.Next); err != nil {
+				return err
+			}
 		}
 		cursor = batch.Next
 		if !batch.More {
@@ -45,7 +47,7 @@ func (l *leg) pull(ctx context.Context, ep remote.Endpoint, full bool) error {
 func (l *leg) saveCursor(c remote.Cursor) error {
 	return l.e.Cache.Update(0, func(tx *cache.Tx) error {
 		row, ok, err := tx.Leg(l.id)
-		if err != nil || !ok || row.Cursor == string(c) {
+		if err != nil || !ok {
 			return err
 		}
 		row.Cursor, row.LastScan = string(c), l.e.now()
@@ -62,9 +64,7 @@ func (l *leg) takeIn(ctx context.Context, ep remote.Endpoint, batch remote.Batch
 			items = append(items, c)
 			continue
 		}
-		if err := scan.add(c.ID, c.Relist == remote.RelistDeep); err != nil {
-			return err
-		}
+		scan.hints = append(scan.hints, hint{c.ID, c.Relist == remote.RelistDeep})
 	}
 	if err := l.recordChanges(items); err != nil {
 		return err
@@ -118,6 +118,7 @@ func (r *recorder) change(c remote.Change) error {
 type scanner struct {
 	l      *leg
 	ep     remote.Endpoint
+	hints  []hint // not resolved yet
 	queue  []scanDir
 	queued map[string]bool
 	climb  bool // list the directory above one that is not there
@@ -128,18 +129,31 @@ type scanDir struct {
 	deep bool
 }
 
-// add queues the directory at an address. One that the drive does not know is
-// met when its parent is listed; one that nobody has looked into is left alone.
-func (s *scanner) add(addr remote.ItemID, deep bool) error {
-	var id string
-	err := s.l.e.Cache.View(func(tx *cache.Tx) (err error) {
-		id, err = s.l.lookupAddress(tx, addr)
-		return err
+// hint is a directory to list, by its address at the endpoint.
+type hint struct {
+	addr remote.ItemID
+	deep bool
+}
+
+// resolve queues the directories behind hints. One that is not known yet stays
+// a hint: the listing of its parent may make it known, as with one that moved.
+func (s *scanner) resolve() error {
+	return s.l.e.Cache.View(func(tx *cache.Tx) error {
+		var left []hint
+		for _, h := range s.hints {
+			id, err := s.l.lookupAddress(tx, h.addr)
+			if err != nil {
+				return err
+			}
+			if id == "" {
+				left = append(left, h)
+				continue
+			}
+			s.push(id, h.deep)
+		}
+		s.hints = left
+		return nil
 	})
-	if err == nil && id != "" {
-		s.push(id, deep)
-	}
-	return err
 }
 
 func (s *scanner) push(id string, deep bool) {
@@ -153,6 +167,22 @@ func (s *scanner) push(id string, deep bool) {
 }
 
 func (s *scanner) run(ctx context.Context) error {
+	for {
+		if len(s.hints) > 0 {
+			if err := s.resolve(); err != nil {
+				return err
+			}
+		}
+		if len(s.queue) == 0 {
+			return nil
+		}
+		if err := s.drain(ctx); err != nil {
+			return err
+		}
+	}
+}
+
+func (s *scanner) drain(ctx context.Context) error {
 	for len(s.queue) > 0 {
 		last := len(s.queue) - 1
 		d := s.queue[last]

@@ -229,11 +229,14 @@ func (v *views) local(e cache.Entry) (plan.Local, bool, error) {
 		Busy: n.Writing || v.l.e.Cache.InUse(n.Ino).Writers > 0, Ready: true,
 		Placeholder: n.Kind == cache.File && n.Residency != cache.Full, Parked: v.l.parked(e.Name),
 	}
-	parent, err := v.tx.DentryOf(e.Parent)
-	if err != nil {
-		return out, false, err
+	if e.Parent != 0 {
+		parent, err := v.tx.DentryOf(e.Parent)
+		if err != nil {
+			return out, false, err
+		}
+		out.Parent = plan.DentryID(parent.ID)
 	}
-	out.Parent = plan.DentryID(parent.ID)
+	var err error
 	if n.Kind == cache.File && !out.Busy {
 		if out.Ready, err = v.ready(e.ID); err != nil {
 			return out, false, err

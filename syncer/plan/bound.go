@@ -10,23 +10,13 @@ func (p *planner) bound(b Binding) Decision {
 	case s.hasL && s.l.LocalOnly && s.l.Parked == ParkedHere:
 		return do(s.unpark())
 	case s.localGone && s.remoteGone:
-		return p.bothGone(s)
+		return do(s.op(OpUnbind))
 	case s.localGone:
 		return p.onlyRemote(s)
 	case s.remoteGone:
 		return p.onlyLocal(s)
 	}
 	return p.both(s)
-}
-
-// bothGone drops the binding, once nothing of the base is below it.
-func (p *planner) bothGone(s pair) Decision {
-	d := do(s.op(OpUnbind))
-	p.bindingChildren(s.b.ID, func(c Binding) bool {
-		d = waitFor(WaitChild, c.subject())
-		return false
-	})
-	return d
 }
 
 // onlyRemote decides an object that was deleted in the drive.
@@ -46,7 +36,7 @@ func (p *planner) onlyRemote(s pair) Decision {
 		disown.After.LocalVersion, disown.After.LocalMeta.Target = 0, ""
 		return do(disown)
 	}
-	d := do(p.deletion(s, OpDeleteRemote))
+	d := do(s.op(OpDeleteRemote))
 	if s.b.Kind == Dir {
 		// What is inside goes first; what lives on restores its directories.
 		p.remoteChildren(s.b.Remote, func(c Remote) bool {
@@ -74,24 +64,7 @@ func (p *planner) onlyLocal(s pair) Decision {
 	if s.l.Busy {
 		return settle()
 	}
-	return do(p.deletion(s, OpDeleteLocal))
-}
-
-// deletion removes one side; the other is gone. A directory's binding stays
-// for as long as the base has something in it that has moved out.
-func (p *planner) deletion(s pair, k OpKind) Op {
-	op := s.op(k)
-	if !s.hasL {
-		op.Dentry = 0
-	}
-	p.bindingChildren(s.b.ID, func(Binding) bool {
-		op.After = s.b
-		return false
-	})
-	if k == OpDeleteLocal {
-		op.After.Dentry = 0
-	}
-	return op
+	return do(s.op(OpDeleteLocal))
 }
 
 // editWins lets a version of the drive outlive the deletion of the object it
@@ -131,7 +104,7 @@ func (p *planner) onlyLocalDir(s pair) Decision {
 	case s.l.Busy:
 		return settle()
 	}
-	return do(p.deletion(s, OpDeleteLocal))
+	return do(s.op(OpDeleteLocal))
 }
 
 // unpark gives a dentry that is parked in the drive, and has lost the place it

@@ -1,6 +1,9 @@
 package plan
 
-import "fmt"
+import (
+	"fmt"
+	"slices"
+)
 
 // Decide says what is to be done for s now, or what it waits for. It returns
 // ErrPolicy, ErrSubject or the first error of the views, wrapped.
@@ -78,6 +81,9 @@ func cut(circle []link, otherwise Decision) Decision {
 	}
 	if park == nil {
 		return otherwise
+	}
+	if parked := (Subject{Binding: park.Binding}); !slices.Contains(follow, parked) {
+		follow = append(follow, parked)
 	}
 	return Decision{Ops: []Op{*park}, Follow: follow}
 }

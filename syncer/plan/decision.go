@@ -30,10 +30,9 @@ const (
 	OpMoveLocal
 	// OpSetLocalMeta gives Dentry Meta.
 	OpSetLocalMeta
-	// OpDeleteLocal removes Dentry and, unless it is 0, drops Binding. When
-	// bindings remain below Binding it is kept: After.ID is not 0, and After
-	// is written. A version that was not seen elsewhere is never deleted so;
-	// a directory is empty.
+	// OpDeleteLocal removes Dentry and, unless it is 0, drops Binding. A
+	// version that was not seen elsewhere is never deleted so; a directory is
+	// empty.
 	OpDeleteLocal
 	// OpRenameAside gives Dentry a conflict name made from Name, in the
 	// directory it is in. A binding stays with it, its base untouched: for a
@@ -72,8 +71,7 @@ const (
 	OpMoveRemote
 	// OpSetRemoteMeta gives Remote Meta.
 	OpSetRemoteMeta
-	// OpDeleteRemote removes Remote and drops Binding, or writes After as in
-	// OpDeleteLocal. A directory must be found empty. A Dentry that is not 0
+	// OpDeleteRemote removes Remote and drops Binding. A directory must be found empty. A Dentry that is not 0
 	// exists under a name that is never sent; where it is a placeholder its
 	// bytes must stay readable.
 	OpDeleteRemote
@@ -101,7 +99,8 @@ const (
 	// OpDisown writes After, in which no version of the dentry is agreed any
 	// more. It comes before the object is deleted while the dentry lives on
 	// under a name that is never sent: should that be renamed again, and the
-	// reply to the deletion be lost, the dentry is new, not deleted.
+	// reply to the deletion be lost, the dentry is new, not deleted. With no
+	// Dentry in After the dentry is about to be bound to another object.
 	OpDisown
 )
 
@@ -182,7 +181,8 @@ type Op struct {
 	Expect Expect
 	// After is the binding to be written once the operation is done, complete
 	// but for what only carrying it out can tell. Operations that drop the
-	// binding or do not touch the base leave it zero.
+	// binding or do not touch the base leave it zero. Where a binding is
+	// dropped, those that have it as Parent get Parent 0.
 	After Binding
 }
 
@@ -281,7 +281,11 @@ type Decision struct {
 	Wait *Wait
 	// Conflict is to be recorded when Ops are applied.
 	Conflict *Conflict
-	// Follow is set with a parking operation: the subjects of the circle it
-	// cuts, each to be decided again, best at once.
+	// Follow is set with a parking operation: the parked subject and those of
+	// the circle it cuts. With OpParkLocal the engine goes on in the same
+	// transaction: it decides them again and again, and what they wait for,
+	// until the parked dentry has its place. Where that does not come about
+	// soon (a file in the way is open) the parking name may be committed;
+	// later rounds finish the circle.
 	Follow []Subject
 }

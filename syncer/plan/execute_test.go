@@ -38,7 +38,8 @@ func (l *leg) bind(b plan.Binding) {
 func (l *leg) onBase(op plan.Op) error {
 	switch op.Kind {
 	case plan.OpUnbind:
-		return l.drop(op.Binding)
+		l.drop(op.Binding)
+		return nil
 	case plan.OpBind, plan.OpAgree, plan.OpDisown, plan.OpRebindLocal, plan.OpRebindRemote:
 		for id, b := range l.base {
 			if id != op.After.ID && (b.Dentry == op.After.Dentry && b.Dentry != 0 || b.Remote == op.After.Remote && b.Remote != "") {
@@ -51,26 +52,14 @@ func (l *leg) onBase(op plan.Op) error {
 	return fmt.Errorf("unknown operation %s", op.Kind)
 }
 
-func (l *leg) drop(id plan.BindingID) error {
-	if id == 0 {
-		return nil
-	}
+func (l *leg) drop(id plan.BindingID) {
+	delete(l.base, id)
 	for _, b := range l.base {
-		if b.Parent == id {
-			return fmt.Errorf("dropped binding %d still has child %d", id, b.ID)
+		if b.Parent == id && id != 0 {
+			b.Parent = 0
+			l.base[b.ID] = b
 		}
 	}
-	delete(l.base, id)
-	return nil
-}
-
-// dropOr drops the binding of a deleted object, unless it is still needed.
-func (l *leg) dropOr(op plan.Op) error {
-	if op.After.ID == 0 {
-		return l.drop(op.Binding)
-	}
-	l.bind(op.After)
-	return nil
 }
 
 func (l *leg) onDrive(op plan.Op) error {
@@ -101,7 +90,8 @@ func (l *leg) onDrive(op plan.Op) error {
 		if err := d.remove(x.id); err != nil {
 			return err
 		}
-		return l.dropOr(op)
+		l.drop(op.Binding)
+		return nil
 	case plan.OpRenameAside:
 		return d.move(x.id, x.parent, l.conflictName(x.parent, op.Name))
 	case plan.OpParkLocal:
@@ -182,7 +172,8 @@ func (l *leg) onEndpoint(w *world, op plan.Op) error {
 	l.look(id)
 	switch op.Kind {
 	case plan.OpDeleteRemote:
-		return l.dropOr(op)
+		l.drop(op.Binding)
+		return nil
 	case plan.OpParkRemote:
 		op.After.RemoteName = l.endpoint.get(id).name
 	}

@@ -181,11 +181,6 @@ func (l *leg) BindingsAt(parent plan.BindingID, name string, yield func(plan.Bin
 	return nil
 }
 
-func (l *leg) BindingChildren(parent plan.BindingID, yield func(plan.Binding) bool) error {
-	l.each(func(b plan.Binding) bool { return b.Parent == parent }, yield)
-	return nil
-}
-
 func (l *leg) Local(id plan.DentryID) (plan.Local, bool, error) {
 	if x := l.drive.get(int64(id)); x != nil {
 		return l.localOf(x), true, nil

@@ -92,12 +92,6 @@ func (p *planner) bindingsAt(parent BindingID, name string, yield func(Binding) 
 	})
 }
 
-func (p *planner) bindingChildren(parent BindingID, yield func(Binding) bool) {
-	p.iterate(func() error {
-		return p.v.BindingChildren(parent, func(b Binding) bool { return yield(b) && p.err == nil })
-	})
-}
-
 // pair is a bound object with both its sides and how they differ from the
 // base.
 type pair struct {
@@ -185,13 +179,6 @@ func remoteChanged(b Binding, r Remote) bool {
 // subject is a binding as a Subject.
 func (b Binding) subject() Subject { return Subject{Binding: b.ID} }
 
-func (p *planner) subjectOfLocal(l Local) Subject {
-	if b, ok := p.ofDentry(l.ID); ok {
-		return b.subject()
-	}
-	return Subject{Dentry: l.ID}
-}
-
 func (p *planner) subjectOfRemote(r Remote) Subject {
 	if b, ok := p.ofRemote(r.ID); ok {
 		return b.subject()
@@ -209,5 +196,5 @@ func (s pair) expect() Expect {
 
 // op is an operation on the bound object s.
 func (s pair) op(k OpKind) Op {
-	return Op{Kind: k, Object: s.b.Kind, Binding: s.b.ID, Dentry: s.b.Dentry, Remote: s.b.Remote, Expect: s.expect()}
+	return Op{Kind: k, Object: s.b.Kind, Binding: s.b.ID, Dentry: s.l.ID, Remote: s.b.Remote, Expect: s.expect()}
 }

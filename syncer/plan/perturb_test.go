@@ -187,18 +187,6 @@ func (h *hand) rename(t *tree, x, dir *item, name string) {
 	if err := t.move(x.id, dir.id, name); err != nil {
 		h.rt.Fatal(err)
 	}
-	if t.localOnly(x) {
-		h.read(t, x)
-	}
-}
-
-// read brings the bytes of x and all below it here, as programs do before they
-// put something aside under a name of their own.
-func (h *hand) read(t *tree, x *item) {
-	x.placeholder = false
-	for _, c := range t.children(x.id) {
-		h.read(t, c)
-	}
 }
 
 // swap exchanges two names.

@@ -216,11 +216,32 @@ func (p *planner) vacateBound(to spot, r Remote, self *pair, x pair) (spot, Deci
 		return p.vacateDir(to, r, self, x, wait)
 	case x.remoteGone, x.remoteMoved, x.r.Parked == ParkedElsewhere:
 		return to, wait, false
+	case x.localMoved && self == nil && x.b.Kind == File && r.Kind == File && x.l.Size == r.Size:
+		return p.vacateAlike(to, r, x)
 	case x.localMoved:
 		return to.push(x.l, r), Decision{}, true
 	}
 	// Two objects in one place: not all of it has been observed.
 	return to, transit(), false
+}
+
+// vacateAlike deals with a file that the drive moved to a name under which the
+// endpoint has a new file of the same size. With the same bytes it becomes that
+// file; the object it came from is left to be deleted.
+func (p *planner) vacateAlike(to spot, r Remote, x pair) (spot, Decision, bool) {
+	if x.l.Busy {
+		return to, settle(), false
+	}
+	if d := needHashes(x.l, r); !d.idle() {
+		return to, d, false
+	}
+	if !sameBytes(x.l, r) {
+		return to.push(x.l, r), Decision{}, true
+	}
+	disown := x.op(OpDisown)
+	disown.After = x.b
+	disown.After.Dentry, disown.After.LocalVersion = 0, 0
+	return to, do(disown, bind(to.parent, r, x.l)), false
 }
 
 // vacateDir deals with a directory that was deleted at the endpoint: it leaves

@@ -73,11 +73,13 @@ func (tr *trace) perturb() {
 }
 
 // note remembers what is under a name that is not synced: when it gets another
-// name again, it is new.
+// name again, it is new. Its bytes are here, since programs read what they put
+// aside; nobody else could give them once the object is deleted.
 func (tr *trace) note(t *tree) {
 	for _, x := range t.items {
 		if t.localOnly(x) {
 			tr.hidden[x.bytes] = true
+			x.placeholder = false
 		}
 	}
 }

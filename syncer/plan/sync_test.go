@@ -168,9 +168,9 @@ func (w *world) decide(l *leg, s plan.Subject, side plan.Side) (int, *plan.Wait,
 // as the engine does within the transaction.
 func (w *world) finish(l *leg, d plan.Decision) error {
 	parked := d.Ops[0].Dentry
-	for range 4 * len(d.Follow) {
+	for range 20 {
 		for _, s := range d.Follow {
-			if _, _, err := w.decide(l, s, plan.SideDrive); err != nil {
+			if err := w.chase(l, s); err != nil {
 				return err
 			}
 		}
@@ -179,6 +179,18 @@ func (w *world) finish(l *leg, d plan.Decision) error {
 		}
 	}
 	return fmt.Errorf("CIRCLE unfinished %v", d.Follow)
+}
+
+// chase decides s, or what it waits for in the end.
+func (w *world) chase(l *leg, s plan.Subject) error {
+	for range 20 {
+		_, wait, err := w.decide(l, s, plan.SideDrive)
+		if err != nil || wait == nil || wait.On == (plan.Subject{}) {
+			return err
+		}
+		s = wait.On
+	}
+	return nil
 }
 
 const maxRounds = 200

@@ -72,7 +72,10 @@ const (
 
 // Binding is the base of one object: what both sides last agreed on.
 type Binding struct {
-	ID     BindingID
+	ID BindingID
+	// Parent is the directory the object was in when both sides last agreed;
+	// 0 when that directory's binding has been dropped since. Parents need
+	// not form a tree: each binding was agreed at its own time.
 	Parent BindingID
 	Kind   Kind
 
@@ -161,8 +164,6 @@ type Views interface {
 	// directory, by LocalName or by RemoteName. Names of the base are not
 	// unique: while moves are under way several bindings may have one place.
 	BindingsAt(parent BindingID, name string, yield func(Binding) bool) error
-	// BindingChildren yields the bindings with this Parent.
-	BindingChildren(parent BindingID, yield func(Binding) bool) error
 
 	Local(DentryID) (Local, bool, error)
 	LocalAt(parent DentryID, name string) (Local, bool, error)

@@ -73,11 +73,7 @@ func (d *Endpoint) Wait(ctx context.Context, since remote.Cursor) error {
 		}
 		ready, until := d.watch.ready(since)
 		if ready {
-			if waited {
-				_, err := d.sleep(ctx, d.watch.now().Add(settle), false)
-				return err
-			}
-			return nil
+			return d.woken(ctx, waited)
 		}
 		woken, err := d.sleep(ctx, until, true)
 		if err != nil {
@@ -85,6 +81,20 @@ func (d *Endpoint) Wait(ctx context.Context, since remote.Cursor) error {
 		}
 		waited = waited || woken
 	}
+}
+
+// woken ends a wait: after an event it collects those that follow at once, and
+// while the root is missing it is slow, for there is nothing that could be done.
+func (d *Endpoint) woken(ctx context.Context, waited bool) error {
+	r, err := d.enter(ctx)
+	if err != nil {
+		return d.idle(ctx, d.watch.now().Add(rootPoll))
+	}
+	r.close()
+	if waited {
+		_, err = d.sleep(ctx, d.watch.now().Add(settle), false)
+	}
+	return err
 }
 
 // sleep takes in events until the time is over (zero: without end), or with
@@ -102,14 +112,7 @@ func (d *Endpoint) sleep(ctx context.Context, until time.Time, wake bool) (bool,
 	}
 	stop := context.AfterFunc(ctx, func() { _ = f.SetReadDeadline(time.Unix(1, 0)) })
 	defer stop()
-	first := true
-	err := raw.Read(func(fd uintptr) bool {
-		w.drain(int(fd))
-		// The first call comes without an event, before it would block.
-		woken := wake && !first
-		first = false
-		return woken
-	})
+	err := raw.Read(func(fd uintptr) bool { return w.drain(int(fd)) && wake })
 	switch {
 	case ctx.Err() != nil:
 		return false, ctx.Err()

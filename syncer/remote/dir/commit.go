@@ -20,9 +20,10 @@ type committer struct {
 }
 
 type group struct {
-	fds  map[inode]int // one descriptor per file, open until done
-	done chan struct{}
-	err  error
+	fds    map[inode]int // one descriptor per file, open until done
+	joined int           // commits that wait for it
+	done   chan struct{}
+	err    error
 }
 
 type inode struct{ dev, ino uint64 }
@@ -36,6 +37,7 @@ func (c *committer) commit(fds ...int) error {
 		g = &group{fds: map[inode]int{}, done: make(chan struct{})}
 		c.open = g
 	}
+	g.joined++
 	for _, fd := range fds {
 		var st unix.Stat_t
 		if err := retry(func() error { return unix.Fstat(fd, &st) }); err != nil {

@@ -150,7 +150,7 @@ func (d *Endpoint) Check(ctx context.Context) (remote.Status, error) {
 		Epoch:    d.known.Load().identity,
 		Total:    int64(fs.Blocks) * fs.Bsize,
 		Free:     int64(fs.Bavail) * fs.Bsize,
-		ReadOnly: fs.Flags&unix.ST_RDONLY != 0,
+		ReadOnly: fs.Flags&unix.ST_RDONLY != 0 || !d.can.write,
 	}, nil
 }
 

@@ -42,7 +42,7 @@ var errDetached = fmt.Errorf("%w: %w", remote.ErrDetached, remote.ErrUnavailable
 // fail puts the meaning of an errno in front of it.
 func fail(verb string, err error) error {
 	var no unix.Errno
-	if !errors.As(err, &no) {
+	if !errors.As(err, &no) || errors.Is(err, remote.ErrUnknown) {
 		return fmt.Errorf("%s: %w", verb, err)
 	}
 	if no == unix.EXDEV {

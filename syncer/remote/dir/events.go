@@ -8,8 +8,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// drain takes all events that the kernel has. fd is the inotify descriptor.
-func (w *watcher) drain(fd int) {
+// drain takes all events that the kernel has and reports whether there were
+// any. fd is the inotify descriptor.
+func (w *watcher) drain(fd int) (some bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	p := chunks.Get().(*[]byte)
@@ -21,8 +22,9 @@ func (w *watcher) drain(fd int) {
 			continue
 		}
 		if err != nil || n < unix.SizeofInotifyEvent {
-			return // EAGAIN: that was all
+			return some // EAGAIN: that was all
 		}
+		some = true
 		w.events(buf[:n])
 	}
 }

@@ -40,6 +40,7 @@ func (d *Endpoint) List(ctx context.Context, dir remote.ItemID, page string) ([]
 	var names []string
 	if page == "" {
 		// Watched first, read then: what changes from here on comes as a hint.
+		d.watch.collect()
 		d.watch.add(p.fd, path)
 		if names, err = readNames(p.fd); err != nil {
 			return nil, "", fail("list directory", err)

@@ -3,6 +3,7 @@ package dir
 import (
 	"bufio"
 	"errors"
+	"fmt"
 	"os"
 	"slices"
 	"strconv"
@@ -39,7 +40,11 @@ func (d *Endpoint) prepare(r dirFD, most abilities) error {
 		Push:  !slices.Contains(tellsNothing, magic),
 		Names: remote.Names{MaxBytes: 255, Forbidden: "/\x00", Fold: folding(r.fd)},
 	}
-	if err := d.stage(r); err != nil {
+	err = unix.Faccessat(r.fd, ".", unix.W_OK|unix.X_OK, unix.AT_EACCESS)
+	if err == nil {
+		err = d.stage(r)
+	}
+	if err != nil {
 		// A directory that cannot be written is still a source.
 		d.log.Info("directory is used for reading only", "error", err)
 		return nil

@@ -21,14 +21,12 @@ const (
 	trashDir = "trash" // <ns since 1970>-<name>
 )
 
-// stage decides where the staging directory is and makes it.
+// stage decides where the staging directory is, and makes it.
 func (d *Endpoint) stage(r dirFD) error {
-	d.local = true
-	if d.opts.Staging != "" {
-		for _, part := range []string{tempDir, trashDir} {
-			if err := os.MkdirAll(filepath.Join(d.opts.Staging, part), 0o700); err != nil {
-				return fmt.Errorf("make staging directory: %w", err)
-			}
+	d.local = d.opts.Staging == ""
+	if !d.local {
+		if err := d.makeStaging(r); err != nil {
+			return err
 		}
 		reach, err := sameMount(r.fd, d.opts.Staging)
 		if err != nil {
@@ -36,7 +34,17 @@ func (d *Endpoint) stage(r dirFD) error {
 		}
 		d.local = !reach
 	}
+	return d.makeStaging(r)
+}
+
+// makeStaging makes the staging directory where it is missing.
+func (d *Endpoint) makeStaging(r dirFD) error {
 	if !d.local {
+		for _, part := range []string{tempDir, trashDir} {
+			if err := os.MkdirAll(filepath.Join(d.opts.Staging, part), 0o700); err != nil {
+				return fail("make staging directory", err)
+			}
+		}
 		return nil
 	}
 	for _, path := range []string{ownDir, ownDir + "/" + tempDir, ownDir + "/" + trashDir} {
@@ -66,7 +74,7 @@ func sameMount(fd int, path string) (bool, error) {
 func (d *Endpoint) openStaging(r dirFD, part string) (dirFD, error) {
 	s, err := d.tryStaging(r, part)
 	if errors.Is(err, unix.ENOENT) {
-		if err := d.stage(r); err != nil {
+		if err := d.makeStaging(r); err != nil {
 			return dirFD{}, err
 		}
 		s, err = d.tryStaging(r, part)

@@ -131,7 +131,9 @@ func (d *Endpoint) Update(ctx context.Context, id remote.ItemID, p remote.Patch,
 		return err
 	})
 	if err == nil {
-		f, err = d.setAttr(to.fd, name, f, p)
+		if f, err = d.setAttr(to.fd, name, f, p); err != nil && (dest != parent || name != leaf) {
+			err = fmt.Errorf("%w: moved, but: %w", remote.ErrUnknown, err)
+		}
 	}
 	if err == nil {
 		err = d.settle(from.fd, to.fd)

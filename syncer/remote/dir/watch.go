@@ -19,6 +19,8 @@ const (
 	// modifyDelay is how long a file may go on being written before a wait ends
 	// for that alone; its close ends the wait at once.
 	modifyDelay = 500 * time.Millisecond
+	// rootPoll is how often a wait ends while the root is missing.
+	rootPoll = 2 * time.Second
 	// maxHints is how many directories are named one by one.
 	maxHints = 4096
 )
@@ -84,6 +86,9 @@ func (w *watcher) poll(why string) {
 		w.polling = true
 		w.notice = fmt.Sprintf("%s; everything is looked through every %s", why, w.every)
 		w.rescan = w.now().Add(w.every)
+		if w.f != nil {
+			_ = w.f.SetReadDeadline(time.Unix(1, 0)) // a wait under way learns of rescan
+		}
 	}
 }
 
@@ -117,11 +122,12 @@ func (w *watcher) start() {
 
 func (w *watcher) close() error {
 	w.mu.Lock()
-	defer w.mu.Unlock()
-	if w.f == nil {
+	f := w.f
+	w.mu.Unlock() // closing waits for readers, and those take the lock
+	if f == nil {
 		return nil
 	}
-	if err := w.f.Close(); err != nil && !errors.Is(err, os.ErrClosed) {
+	if err := f.Close(); err != nil && !errors.Is(err, os.ErrClosed) {
 		return fmt.Errorf("close inotify: %w", err)
 	}
 	return nil

@@ -234,8 +234,8 @@ var replaceCases = []test{
 	}},
 	{"a reader during replaces sees whole versions only", need("AtomicPut", func(c *remote.Caps) bool { return c.AtomicPut }), func(e *env) {
 		f := e.put("f", strings.Repeat("0", 100_000))
-		stop, bad := make(chan struct{}), make(chan error, 1)
-		go func() { bad <- e.readWhole(f.ID, stop) }()
+		id, stop, bad := f.ID, make(chan struct{}), make(chan error, 1)
+		go func() { bad <- e.readWhole(id, stop) }()
 		for i := range 200 {
 			var err error
 			f, err = e.ep.Put(e.ctx, replacement(f, strings.Repeat(string(rune('a'+i%26)), 100_000)))

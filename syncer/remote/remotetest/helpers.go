@@ -7,7 +7,6 @@ import (
 	"maps"
 	"slices"
 	"strings"
-	"time"
 
 	"lukechampine.com/blake3"
 
@@ -172,20 +171,6 @@ func (e *env) kept(has bool, data string) {
 	e.Helper()
 	if has && !slices.Contains(e.h.Direct.Kept(e.T), data) {
 		e.Fatalf("%.40q is not in trash or history", data)
-	}
-}
-
-// eventually polls until ok holds.
-func (e *env) eventually(what string, ok func() bool) {
-	e.Helper()
-	tick := time.NewTicker(2 * time.Millisecond)
-	defer tick.Stop()
-	for !ok() {
-		select {
-		case <-tick.C:
-		case <-e.ctx.Done():
-			e.Fatalf("%s did not happen", what)
-		}
 	}
 }
 

@@ -1,0 +1,231 @@
+package plan_test
+
+import (
+	"errors"
+	"fmt"
+	"testing"
+
+	"vdfs/syncer/plan"
+)
+
+var errBroken = errors.New("index is broken")
+
+// brokenAfter answers n looks and fails from then on.
+type brokenAfter struct {
+	*leg
+	n int
+}
+
+func (v *brokenAfter) look() error {
+	if v.n--; v.n < 0 {
+		return errBroken
+	}
+	return nil
+}
+
+func (v *brokenAfter) Binding(id plan.BindingID) (plan.Binding, bool, error) {
+	b, ok, _ := v.leg.Binding(id)
+	return b, ok, v.look()
+}
+
+func (v *brokenAfter) BindingOfDentry(id plan.DentryID) (plan.Binding, bool, error) {
+	b, ok, _ := v.leg.BindingOfDentry(id)
+	return b, ok, v.look()
+}
+
+func (v *brokenAfter) BindingOfRemote(id plan.RemoteID) (plan.Binding, bool, error) {
+	b, ok, _ := v.leg.BindingOfRemote(id)
+	return b, ok, v.look()
+}
+
+func (v *brokenAfter) BindingsAt(p plan.BindingID, name string, yield func(plan.Binding) bool) error {
+	return errors.Join(v.leg.BindingsAt(p, name, yield), v.look())
+}
+
+func (v *brokenAfter) Local(id plan.DentryID) (plan.Local, bool, error) {
+	l, ok, _ := v.leg.Local(id)
+	return l, ok, v.look()
+}
+
+func (v *brokenAfter) LocalAt(p plan.DentryID, name string) (plan.Local, bool, error) {
+	l, ok, _ := v.leg.LocalAt(p, name)
+	return l, ok, v.look()
+}
+
+func (v *brokenAfter) LocalChildren(p plan.DentryID, yield func(plan.Local) bool) error {
+	return errors.Join(v.leg.LocalChildren(p, yield), v.look())
+}
+
+func (v *brokenAfter) Remote(id plan.RemoteID) (plan.Remote, bool, error) {
+	r, ok, _ := v.leg.Remote(id)
+	return r, ok, v.look()
+}
+
+func (v *brokenAfter) RemoteAt(p plan.RemoteID, name string) (plan.Remote, bool, error) {
+	r, ok, _ := v.leg.RemoteAt(p, name)
+	return r, ok, v.look()
+}
+
+func (v *brokenAfter) RemoteChildren(p plan.RemoteID, yield func(plan.Remote) bool) error {
+	return errors.Join(v.leg.RemoteChildren(p, yield), v.look())
+}
+
+// tangle is a leg on which much has changed on both sides.
+func tangle(t *testing.T) *leg {
+	t.Helper()
+	s := stage{t, oneDrive(1)}
+	d, e := s.w.drives[0], s.w.endpoints[0]
+	for _, dir := range []string{"a", "a/b", "c", "c/d"} {
+		s.mkdir(d, dir)
+		s.file(d, dir+"/f", dir)
+	}
+	s.sync(0)
+	s.exchange(e, "a", "c")
+	s.remove(e, "c/b")
+	s.file(d, "a/b/new", "n")
+	s.write(e, "a/d/f", "E")
+	s.write(d, "c/d/f", "drive")
+	s.move(d, "c/d", "d")
+	s.mkdir(e, "d")
+	s.w.legs[0].pull()
+	return s.w.legs[0]
+}
+
+// Every look that fails must end the decision with that error, and no error
+// may be swallowed: a decision made from half a view could delete.
+func TestErrorsOfTheViewsAreReturned(t *testing.T) {
+	t.Parallel()
+	l := tangle(t)
+	for _, s := range l.subjects() {
+		want, err := plan.Decide(l, s, plan.Synchronize)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for n := 0; ; n++ {
+			if n > 1000 {
+				t.Fatalf("%s: no end of looks", s)
+			}
+			v := &brokenAfter{leg: l, n: n}
+			got, err := plan.Decide(v, s, plan.Synchronize)
+			if v.n >= 0 {
+				if err != nil || fmt.Sprint(got.Ops) != fmt.Sprint(want.Ops) {
+					t.Errorf("%s: %v, %v", s, got, err)
+				}
+				break
+			}
+			if !errors.Is(err, errBroken) || len(got.Ops) > 0 {
+				t.Errorf("%s, look %d failed: decided %v, error %v", s, n, got.Ops, err)
+			}
+		}
+	}
+}
+
+func TestWhatCannotBeDecidedIsRefused(t *testing.T) {
+	t.Parallel()
+	l := newLeg("leg", newTree("drive"), newTree("E0"))
+	if _, err := plan.Decide(l, plan.Subject{Dentry: 5}, 0); !errors.Is(err, plan.ErrPolicy) {
+		t.Errorf("no policy: %v", err)
+	}
+	for _, s := range []plan.Subject{{}, {Binding: 1, Dentry: 1}, {Dentry: 1, Remote: "r1"}} {
+		if _, err := plan.Decide(l, s, plan.Offload); !errors.Is(err, plan.ErrSubject) {
+			t.Errorf("%+v: %v", s, err)
+		}
+		if _, err := plan.Classify(l, s, plan.SideDrive); !errors.Is(err, plan.ErrSubject) {
+			t.Errorf("classify %+v: %v", s, err)
+		}
+	}
+}
+
+func TestWhatDoesNotExistIsAtRest(t *testing.T) {
+	t.Parallel()
+	l := newLeg("leg", newTree("drive"), newTree("E0"))
+	for _, s := range []plan.Subject{{Binding: 9}, {Dentry: 9}, {Remote: "r9"}, {Binding: rootBinding}, {Dentry: rootID}} {
+		d, err := plan.Decide(l, s, plan.Synchronize)
+		if err != nil || len(d.Ops) > 0 || d.Wait != nil {
+			t.Errorf("%s: %+v, %v", s, d, err)
+		}
+	}
+}
+
+func TestPoliciesOfBothWaysDecideAlike(t *testing.T) {
+	t.Parallel()
+	l := tangle(t)
+	decided := 0
+	for _, s := range l.subjects() {
+		a, errA := plan.Decide(l, s, plan.Synchronize)
+		b, errB := plan.Decide(l, s, plan.Offload)
+		if errA != nil || errB != nil || fmt.Sprint(a.Ops) != fmt.Sprint(b.Ops) {
+			t.Errorf("%s: %v, %v; %v, %v", s, a, errA, b, errB)
+		}
+		decided += len(a.Ops)
+	}
+	if decided == 0 {
+		t.Error("nothing was to be decided")
+	}
+}
+
+func TestSpecialFilesStayWhereTheyAre(t *testing.T) {
+	t.Parallel()
+	s := stage{t, oneDrive(1)}
+	s.add(s.w.drives[0], "fifo", item{kind: plan.Special})
+	s.add(s.w.endpoints[0], "socket", item{kind: plan.Special})
+	s.w.legs[0].pull()
+	ops, waits, err := s.w.round()
+	if ops != 0 || len(waits) != 0 || err != nil {
+		t.Errorf("%d operations, waits %q, %v", ops, waits, err)
+	}
+}
+
+// The bytes of a placeholder must be fetched before its name gets others: the
+// leg that could give them would overwrite them.
+func TestPlaceholderIsReadBeforeItLosesItsName(t *testing.T) {
+	t.Parallel()
+	s := stage{t, oneDrive(2)}
+	d, one, two := s.w.drives[0], s.w.endpoints[0], s.w.endpoints[1]
+	s.file(d, "f", "v0")
+	s.sync(0)
+	s.write(one, "f", "from one")
+	s.write(two, "f", "out of two")
+	s.sync(0)
+	if s.w.count[plan.OpNeedBytes] != 1 || len(d.tokens(false)) != 2 {
+		t.Errorf("operations %v, contents %v", s.w.count, d.tokens(false))
+	}
+}
+
+func TestClassify(t *testing.T) {
+	t.Parallel()
+	s := stage{t, oneDrive(1)}
+	d, e, l := s.w.drives[0], s.w.endpoints[0], s.w.legs[0]
+	for _, name := range []string{"same", "edited", "moved", "removed", "mode"} {
+		s.file(d, name, name)
+	}
+	s.sync(0)
+	subject := map[string]plan.Subject{}
+	for id, b := range l.base {
+		subject[b.LocalName] = plan.Subject{Binding: id}
+	}
+	for _, side := range []*tree{d, e} {
+		s.write(side, "edited", side.name)
+		s.move(side, "moved", "elsewhere")
+		s.remove(side, "removed")
+		s.find(side, "mode").mode = 0o600
+	}
+	s.file(d, "new", "n")
+	s.file(d, "temporary~", "t")
+	s.file(e, "new at the endpoint", "n")
+	l.pull()
+	subject["new"] = plan.Subject{Dentry: plan.DentryID(s.find(d, "new").id)}
+	subject["temporary~"] = plan.Subject{Dentry: plan.DentryID(s.find(d, "temporary~").id)}
+	subject["new at the endpoint"] = plan.Subject{Remote: remoteID(s.find(e, "new at the endpoint").id)}
+	for name, want := range map[string][2]plan.Change{
+		"same": {}, "edited": {plan.Update, plan.Update}, "moved": {plan.Move, plan.Move},
+		"removed": {plan.Delete, plan.Delete}, "mode": {plan.Update, plan.Update},
+		"new": {plan.Create, plan.NoChange}, "temporary~": {}, "new at the endpoint": {plan.NoChange, plan.Create},
+	} {
+		for i, side := range []plan.Side{plan.SideDrive, plan.SideEndpoint} {
+			if got, err := plan.Classify(l, subject[name], side); err != nil || got != want[i] {
+				t.Errorf("%s, side %d: %s, %v, want %s", name, side, got, err, want[i])
+			}
+		}
+	}
+}

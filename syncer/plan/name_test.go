@@ -1,0 +1,89 @@
+package plan_test
+
+import (
+	"strings"
+	"testing"
+	"time"
+	"unicode/utf8"
+
+	"pgregory.net/rapid"
+
+	"vdfs/syncer/plan"
+)
+
+func conflictTime() time.Time { return time.Date(2026, 11, 21, 9, 8, 7, 0, time.UTC) }
+
+func TestConflictName(t *testing.T) {
+	t.Parallel()
+	const mark = " (conflict box 2026-11-21 090807)"
+	long := strings.Repeat("é", 127) // 254 bytes
+	for name, c := range map[string]struct{ in, want string }{
+		"extension is kept":                     {"a.txt", "a" + mark + ".txt"},
+		"no extension":                          {"Makefile", "Makefile" + mark},
+		"hidden file has no extension":          {".bashrc", ".bashrc" + mark},
+		"hidden file with extension":            {".a.b", ".a" + mark + ".b"},
+		"only the last extension counts":        {"a.tar.gz", "a.tar" + mark + ".gz"},
+		"a dot at the end":                      {"a.", "a" + mark + "."},
+		"a sentence is no extension":            {"Mr. Smith", "Mr. Smith" + mark},
+		"its own mark is replaced":              {"a (conflict old 2020-01-01 000000).txt", "a" + mark + ".txt"},
+		"a numbered mark is replaced":           {"a (conflict old 2020-01-01 000000) 12.txt", "a" + mark + ".txt"},
+		"a mark without a date stays":           {"a (conflict zone).txt", "a (conflict zone)" + mark + ".txt"},
+		"a mark with a wrong date stays":        {"a (conflict x 2020-13-01 000000)", "a (conflict x 2020-13-01 000000)" + mark},
+		"a mark in the middle stays":            {"a (conflict x 2020-01-01 000000) b", "a (conflict x 2020-01-01 000000) b" + mark},
+		"a name that is only a mark stays":      {" (conflict x 2020-01-01 000000)", " (conflict x 2020-01-01 000000)" + mark},
+		"a long name is cut between two runes":  {long, strings.Repeat("é", (255-len(mark))/2) + mark},
+		"a long name keeps its extension":       {long[:250] + ".txt", strings.Repeat("é", (255-len(mark)-4)/2) + mark + ".txt"},
+		"bytes that are no runes are cut there": {strings.Repeat("\xff", 255), strings.Repeat("\xff", 255-len(mark)) + mark},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			free := func(string) bool { return false }
+			if got := plan.ConflictName(c.in, "box", conflictTime(), free); got != c.want {
+				t.Errorf("got  %q\nwant %q", got, c.want)
+			}
+		})
+	}
+}
+
+func TestConflictNameCountsUp(t *testing.T) {
+	t.Parallel()
+	used := map[string]bool{}
+	var got []string
+	for range 3 {
+		n := plan.ConflictName("a.txt", "box", conflictTime(), func(n string) bool { return used[n] })
+		used[n] = true
+		got = append(got, n)
+	}
+	want := "a (conflict box 2026-11-21 090807).txt|a (conflict box 2026-11-21 090807) 2.txt|a (conflict box 2026-11-21 090807) 3.txt"
+	if strings.Join(got, "|") != want {
+		t.Errorf("got %q", got)
+	}
+}
+
+func TestConflictNameIsAlwaysAFileName(t *testing.T) {
+	t.Parallel()
+	rapid.Check(t, func(rt *rapid.T) {
+		raw := rapid.OneOf(
+			rapid.Custom(func(rt *rapid.T) string { return string(rapid.SliceOfN(rapid.Byte(), 1, 255).Draw(rt, "bytes")) }),
+			rapid.StringN(1, 255, 255),
+		).Draw(rt, "name")
+		name := strings.NewReplacer("/", "_", "\x00", "_").Replace(raw)
+		device := rapid.String().Draw(rt, "device")
+		busy := rapid.IntRange(0, 12).Draw(rt, "taken")
+		asked := 0
+		got := plan.ConflictName(name, device, conflictTime(), func(string) bool { asked++; return asked <= busy })
+		if len(got) > 255 || got == "" || strings.ContainsAny(got, "/\x00") {
+			rt.Fatalf("%q is no file name (%d bytes)", got, len(got))
+		}
+		if utf8.ValidString(name) && !utf8.ValidString(got) {
+			rt.Fatalf("%q splits a rune", got)
+		}
+		if got == name {
+			rt.Fatalf("%q is the name itself", got)
+		}
+		again := plan.ConflictName(got, "other", conflictTime(), func(string) bool { return false })
+		if strings.Count(again, " (conflict ") > max(1, strings.Count(name, " (conflict ")+1) {
+			rt.Fatalf("%q nests: %q", got, again)
+		}
+	})
+}

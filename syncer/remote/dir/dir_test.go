@@ -1,0 +1,183 @@
+package dir_test
+
+import (
+	"io/fs"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"vdfs/syncer/remote"
+	"vdfs/syncer/remote/dir"
+	"vdfs/syncer/remote/remotetest"
+)
+
+func TestConformance(t *testing.T) {
+	t.Parallel()
+	for name, b := range map[string]bench{
+		"staging beside the root":      {staging: true},
+		"staging in the root":          {},
+		"no exchange and no temporary": {staging: true, limit: dir.Limit{Exchange: false, Noreplace: true, Hardlink: true}, limited: true},
+		"links only":                   {staging: true, limit: dir.Limit{Hardlink: true}, limited: true},
+		"plain renames only":           {staging: true, limit: dir.Limit{}, limited: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			remotetest.Run(t, func(t *testing.T) remotetest.Harness { return b.harness(t, t.TempDir()) })
+		})
+	}
+}
+
+func TestConformanceOnTmpfs(t *testing.T) {
+	t.Parallel()
+	var st unix.Statfs_t
+	if err := unix.Statfs("/dev/shm", &st); err != nil || st.Type != unix.TMPFS_MAGIC {
+		t.Skip("/dev/shm is no tmpfs")
+	}
+	remotetest.Run(t, func(t *testing.T) remotetest.Harness {
+		base, err := os.MkdirTemp("/dev/shm", "vdfs-test-")
+		if err != nil {
+			t.Skipf("/dev/shm cannot be used: %v", err)
+		}
+		t.Cleanup(func() { _ = os.RemoveAll(base) })
+		return bench{staging: true}.harness(t, base)
+	})
+}
+
+// TestConformanceElsewhere runs on the directories named in VDFS_TEST_DIRS,
+// separated by colons: mount points of other file systems.
+func TestConformanceElsewhere(t *testing.T) {
+	t.Parallel()
+	dirs := os.Getenv("VDFS_TEST_DIRS")
+	if dirs == "" {
+		t.Skip("VDFS_TEST_DIRS names no directories")
+	}
+	for _, at := range filepath.SplitList(dirs) {
+		t.Run(at, func(t *testing.T) {
+			t.Parallel()
+			remotetest.Run(t, func(t *testing.T) remotetest.Harness {
+				base, err := os.MkdirTemp(at, "vdfs-test-")
+				must(t, err)
+				t.Cleanup(func() { must(t, os.RemoveAll(base)) })
+				return bench{staging: true}.harness(t, base)
+			})
+		})
+	}
+}
+
+// bench is a way to run the suite.
+type bench struct {
+	staging bool
+	limited bool
+	limit   dir.Limit
+}
+
+func (b bench) harness(t testing.TB, base string) remotetest.Harness {
+	t.Helper()
+	x := direct{root: filepath.Join(base, "root"), away: filepath.Join(base, "away"), staging: filepath.Join(base, "root/.vdfs")}
+	must(t, os.Mkdir(x.root, 0o755))
+	o := dir.Options{}
+	if b.staging {
+		x.staging = filepath.Join(base, "staging")
+		o.Staging = x.staging
+	}
+	return remotetest.Harness{
+		Direct: x,
+		Open: func(t testing.TB) remote.Endpoint {
+			t.Helper()
+			var ep remote.Endpoint
+			var err error
+			if b.limited {
+				ep, err = dir.OpenLimited(x.root, o, b.limit)
+			} else {
+				ep, err = dir.Open(x.root, o)
+			}
+			must(t, err)
+			return ep
+		},
+	}
+}
+
+func must(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// direct works in the directory as any program does.
+type direct struct{ root, away, staging string }
+
+func (d direct) Write(t testing.TB, path, data string) {
+	t.Helper()
+	must(t, os.WriteFile(filepath.Join(d.root, path), []byte(data), 0o644))
+}
+
+func (d direct) Tree(t testing.TB) map[string]string {
+	t.Helper()
+	out := map[string]string{}
+	must(t, filepath.WalkDir(d.root, func(path string, e fs.DirEntry, err error) error {
+		if err != nil || path == d.root {
+			return err
+		}
+		rel, err := filepath.Rel(d.root, path)
+		switch {
+		case err != nil:
+			return err
+		case rel == ".vdfs":
+			return fs.SkipDir
+		case e.IsDir():
+			out[rel+"/"] = ""
+		case e.Type()&fs.ModeSymlink != 0:
+			var target string
+			target, err = os.Readlink(path)
+			out[rel] = "-> " + target
+		default:
+			var data []byte
+			data, err = os.ReadFile(path)
+			out[rel] = string(data)
+		}
+		return err
+	}))
+	return out
+}
+
+func (d direct) Kept(t testing.TB) []string {
+	t.Helper()
+	var out []string
+	for _, path := range d.in(t, "trash") {
+		data, err := os.ReadFile(path)
+		must(t, err)
+		out = append(out, string(data))
+	}
+	return out
+}
+
+func (d direct) in(t testing.TB, part string) []string {
+	t.Helper()
+	paths, err := filepath.Glob(filepath.Join(d.staging, part, "*"))
+	must(t, err)
+	return paths
+}
+
+func (d direct) Litter(t testing.TB) []string { return d.in(t, "tmp") }
+
+func (d direct) LoseRoot(t testing.TB) {
+	t.Helper()
+	must(t, os.Rename(d.root, d.away))
+}
+
+func (d direct) SwapRoot(t testing.TB) {
+	t.Helper()
+	d.LoseRoot(t)
+	must(t, os.Mkdir(d.root, 0o755))
+}
+
+func (d direct) RestoreRoot(t testing.TB) {
+	t.Helper()
+	if err := os.Remove(d.root); err != nil && !os.IsNotExist(err) {
+		t.Fatal(err)
+	}
+	must(t, os.Rename(d.away, d.root))
+}

@@ -1,0 +1,20 @@
+package dir
+
+// Limit is the most that a file system is trusted to do, for tests of the
+// fallbacks on one that can do everything.
+type Limit struct{ Exchange, Noreplace, Tmpfile, Hardlink bool }
+
+// OpenLimited is Open on a poorer file system.
+func OpenLimited(root string, o Options, l Limit) (*Endpoint, error) {
+	return open(root, o, abilities{exchange: l.Exchange, noreplace: l.Noreplace, tmpfile: l.Tmpfile, hardlink: l.Hardlink})
+}
+
+// LimitWatches makes the n-th watch hit the limit of the system.
+func (d *Endpoint) LimitWatches(n int) { d.watch.limit = n }
+
+// Watched is the number of directories that are watched.
+func (d *Endpoint) Watched() int {
+	d.watch.mu.Lock()
+	defer d.watch.mu.Unlock()
+	return len(d.watch.byWd)
+}

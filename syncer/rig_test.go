@@ -1,0 +1,412 @@
+package syncer
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"path"
+	"strings"
+	"testing"
+	"time"
+
+	"vdfs/cache"
+	"vdfs/syncer/remote"
+	"vdfs/syncer/remote/memory"
+)
+
+// rig is a drive with one place and one or more legs on it, whose endpoints are
+// in memory. Cycles are run by hand, so that nothing happens by itself.
+type rig struct {
+	t      testing.TB
+	dir    string
+	c      *cache.Cache
+	e      *Engine
+	stores []*memory.Store
+	clock  time.Time
+}
+
+// flavour is a kind of endpoint that the engine has to get along with.
+type flavour struct {
+	name string
+	opts func() memory.Options
+}
+
+func flavours() []flavour {
+	with := func(change func(*remote.Caps)) func() memory.Options {
+		return func() memory.Options {
+			c := memory.AllCaps()
+			change(&c)
+			return memory.Options{Caps: &c}
+		}
+	}
+	return []flavour{
+		{"ids and feed", with(func(*remote.Caps) {})},
+		{"paths and hints", with(func(c *remote.Caps) { c.StableID, c.Feed, c.FeedMoves = false, false, false })},
+		{"paths without fingerprints", func() memory.Options {
+			o := with(func(c *remote.Caps) { c.StableID, c.Feed, c.FeedMoves = false, false, false })()
+			o.NoIdent = true
+			return o
+		}},
+	}
+}
+
+func newRig(t testing.TB, stores ...*memory.Store) *rig {
+	r := &rig{t: t, dir: t.TempDir(), stores: stores, clock: time.Unix(1_700_000_000, 0)}
+	r.open()
+	for i := range stores {
+		r.join(i)
+	}
+	t.Cleanup(func() { r.must(r.c.Close()) })
+	return r
+}
+
+func (r *rig) open() {
+	r.t.Helper()
+	c, err := cache.Open(context.Background(), cache.Options{
+		Dir: r.dir, Device: "test", QuietMin: 1, QuietMax: 1,
+		LocalOnly: func(name string) bool { return strings.HasSuffix(name, "~") },
+	})
+	r.must(err)
+	r.c = c
+	r.e, err = New(Options{
+		Cache: c, Device: "test", Logger: slog.New(slog.DiscardHandler),
+		Open: func(_ context.Context, endpoint string, _ cache.Leg) (remote.Endpoint, error) {
+			var i int
+			if _, err := fmt.Sscanf(endpoint, "mem:%d", &i); err != nil {
+				return nil, err
+			}
+			return r.stores[i].Open(), nil
+		},
+	})
+	r.must(err)
+}
+
+// reopen is a crash and a new start: nothing of what was in memory survives.
+func (r *rig) reopen() {
+	r.t.Helper()
+	for _, l := range r.e.current() {
+		l.close()
+	}
+	r.must(r.c.Close())
+	r.open()
+}
+
+// join makes a conduit at the root; later ones are legs beside it, as the commands cannot make them yet.
+func (r *rig) join(i int) {
+	r.t.Helper()
+	endpoint := fmt.Sprintf("mem:%d", i)
+	if i == 0 {
+		_, err := r.e.CreateConduit(context.Background(), Spec{Name: "home", Source: "drive:/", Target: endpoint, Policy: "offload"})
+		r.must(err)
+		return
+	}
+	st, caps, err := r.e.probe(context.Background(), endpoint)
+	r.must(err)
+	cd := cache.Conduit{Name: endpoint, UUID: newUUID(), Policy: PolicyOffload, Enabled: true, Parallel: 1}
+	r.must(r.c.Update(0, func(tx *cache.Tx) error {
+		first, _, err := tx.ConduitByName("home")
+		if err != nil {
+			return err
+		}
+		cd.Place = first.Place
+		legs := []cache.Leg{{Endpoint: endpoint, Identity: st.Epoch}}
+		if err := tx.CreateConduit(&cd, legs); err != nil {
+			return err
+		}
+		root := cache.Binding{Leg: legs[0].ID, Dentry: cache.RootDentry, RemoteID: rootID, Kind: cache.Dir}
+		if caps.StableID {
+			root.RemoteID = string(st.Root)
+		}
+		return tx.PutBinding(&root)
+	}))
+	r.must(r.e.rederive(cd))
+	r.must(r.e.reload())
+}
+
+func (r *rig) must(err error) {
+	r.t.Helper()
+	if err != nil {
+		r.t.Fatal(err)
+	}
+}
+
+func (r *rig) legs() []*leg {
+	out := r.e.current()
+	for i := range out {
+		for j := i + 1; j < len(out); j++ {
+			if out[j].id < out[i].id {
+				out[i], out[j] = out[j], out[i]
+			}
+		}
+	}
+	return out
+}
+
+// cycle runs one cycle of a leg.
+func (r *rig) cycle(l *leg) error {
+	_, err := l.cycle(context.Background(), true, &syncCall{done: make(chan error, 1)})
+	return err
+}
+
+// settle runs cycles until nothing is left to do.
+func (r *rig) settle() {
+	r.t.Helper()
+	for range 60 {
+		for _, l := range r.legs() {
+			r.must(r.cycle(l))
+		}
+		if r.quiet() {
+			return
+		}
+	}
+	r.t.Fatalf("does not come to rest:\n%s", r.pending())
+}
+
+func (r *rig) quiet() bool { return r.pending() == "" }
+
+func (r *rig) pending() string {
+	var out strings.Builder
+	r.must(r.c.View(func(tx *cache.Tx) error {
+		items, err := tx.ListItems(cache.ItemFilter{})
+		for _, it := range items {
+			p, _ := r.e.ItemPath(tx, it)
+			fmt.Fprintf(&out, "item leg %d origin %d op %d status %d %s: %s\n", it.Leg, it.Origin, it.Operation, it.Status, p, it.Error)
+		}
+		if err != nil {
+			return err
+		}
+		for _, l := range r.legs() {
+			rows, err := tx.ObservedPage(l.id, "", 100)
+			if err != nil {
+				return err
+			}
+			for _, o := range rows {
+				fmt.Fprintf(&out, "observed leg %d %+v\n", l.id, o)
+			}
+			un, err := tx.UnlistedBindings(l.id, 0, 10)
+			if err != nil {
+				return err
+			}
+			for _, b := range un {
+				fmt.Fprintf(&out, "unlisted %+v\n", b)
+			}
+		}
+		return nil
+	}))
+	return out.String()
+}
+
+var nobody = cache.Caller{UID: 1000, GID: 1000}
+
+func (r *rig) find(p string) cache.Entry {
+	r.t.Helper()
+	e, err := r.lookup(p)
+	if err != nil {
+		r.t.Fatalf("%s: %v", p, err)
+	}
+	return e
+}
+
+func (r *rig) lookup(p string) (e cache.Entry, err error) {
+	err = r.c.View(func(tx *cache.Tx) (err error) {
+		e, err = tx.Resolve("/" + p)
+		return err
+	})
+	return e, err
+}
+
+func (r *rig) parent(p string) cache.Ino {
+	r.t.Helper()
+	if d := path.Dir(p); d != "." {
+		return r.find(d).Ino
+	}
+	return cache.RootIno
+}
+
+// write stores a file in the drive as a program would: truncate, write, close.
+func (r *rig) write(p, data string) {
+	r.t.Helper()
+	var f *cache.OpenFile
+	e, err := r.lookup(p)
+	if err != nil {
+		_, f, err = r.c.Create(r.parent(p), path.Base(p), 0o644, nobody)
+		r.must(err)
+	} else {
+		f, err = r.c.OpenFile(e.Ino, true)
+		r.must(err)
+		r.must(f.Truncate(0))
+	}
+	_, err = f.WriteAt([]byte(data), 0)
+	r.must(err)
+	r.must(f.Close())
+}
+
+func (r *rig) mkdir(p string) {
+	r.t.Helper()
+	_, err := r.c.Mkdir(r.parent(p), path.Base(p), 0o755, nobody)
+	r.must(err)
+}
+
+func (r *rig) move(from, to string) {
+	r.t.Helper()
+	r.must(r.c.Rename(r.parent(from), path.Base(from), r.parent(to), path.Base(to), 0))
+}
+
+// remove deletes a file, or a directory with what is in it.
+func (r *rig) remove(p string) {
+	r.t.Helper()
+	e := r.find(p)
+	if e.Node.Kind != cache.Dir {
+		r.must(r.c.Unlink(r.parent(p), path.Base(p)))
+		return
+	}
+	kids, err := r.c.ReadDir(e.Ino, 0, 1000, false)
+	r.must(err)
+	for _, k := range kids {
+		r.remove(path.Join(p, k.Name))
+	}
+	r.must(r.c.Rmdir(r.parent(p), path.Base(p)))
+}
+
+// read returns what a program reads, fetching what is not here.
+func (r *rig) read(p string) string {
+	r.t.Helper()
+	e := r.find(p)
+	if e.Node.Residency != cache.Full {
+		r.must(r.e.hydrate(context.Background(), e.Node))
+	}
+	f, err := r.c.OpenFile(e.Ino, false)
+	r.must(err)
+	defer f.Close()
+	buf, err := io.ReadAll(io.NewSectionReader(f, 0, 1<<20))
+	r.must(err)
+	return string(buf)
+}
+
+// tree is the drive in the form of memory.Store.Tree.
+func (r *rig) tree() map[string]string {
+	r.t.Helper()
+	out := map[string]string{}
+	var walk func(ino cache.Ino, at string)
+	walk = func(ino cache.Ino, at string) {
+		if n, err := r.c.Attr(ino); err == nil && n.Listing != cache.Listed {
+			r.must(r.e.List(context.Background(), ino))
+		}
+		kids, err := r.c.ReadDir(ino, 0, 100_000, true)
+		r.must(err)
+		for _, k := range kids {
+			p := path.Join(at, k.Name)
+			switch {
+			case k.LocalOnly:
+			case k.Node.Kind == cache.Dir:
+				out[p+"/"] = ""
+				walk(k.Ino, p)
+			case k.Node.Kind == cache.Symlink:
+				out[p] = "-> " + k.Node.Target
+			default:
+				out[p] = r.read(p)
+			}
+		}
+	}
+	walk(cache.RootIno, "")
+	return out
+}
+
+// agree checks that the drive and all endpoints hold the same, and returns it.
+func (r *rig) agree() map[string]string {
+	r.t.Helper()
+	want := r.tree()
+	for i, s := range r.stores {
+		if diff := treeDiff(want, s.Tree()); diff != "" {
+			r.t.Fatalf("drive and endpoint %d differ:\n%s", i, diff)
+		}
+	}
+	return want
+}
+
+func treeDiff(a, b map[string]string) string {
+	var out strings.Builder
+	for p, v := range a {
+		if w, ok := b[p]; !ok {
+			fmt.Fprintf(&out, "only in drive: %s %q\n", p, v)
+		} else if v != w {
+			fmt.Fprintf(&out, "%s: drive %q, endpoint %q\n", p, v, w)
+		}
+	}
+	for p, w := range b {
+		if _, ok := a[p]; !ok {
+			fmt.Fprintf(&out, "only at endpoint: %s %q\n", p, w)
+		}
+	}
+	return out.String()
+}
+
+// far is somebody else at an endpoint.
+type far struct {
+	t  testing.TB
+	s  *memory.Store
+	ep *memory.Endpoint
+}
+
+func (r *rig) far(i int) *far { return &far{r.t, r.stores[i], r.stores[i].Open()} }
+
+func (f *far) must(err error) {
+	f.t.Helper()
+	if err != nil {
+		f.t.Fatal(err)
+	}
+}
+
+func (f *far) find(p string) (remote.Entry, error) {
+	st, err := f.ep.Check(context.Background())
+	f.must(err)
+	e := remote.Entry{ID: st.Root, Kind: remote.Dir}
+	for _, name := range strings.Split(p, "/") {
+		if p == "" || p == "." {
+			break
+		}
+		if e, err = f.ep.Lookup(context.Background(), e.ID, name); err != nil {
+			return e, err
+		}
+	}
+	return e, nil
+}
+
+func (f *far) write(p, data string) {
+	f.t.Helper()
+	f.must(f.s.WriteFile(p, []byte(data)))
+}
+
+func (f *far) mkdir(p string) {
+	f.t.Helper()
+	d, err := f.find(path.Dir(p))
+	f.must(err)
+	_, err = f.ep.Mkdir(context.Background(), d.ID, path.Base(p), remote.Attr{Mode: 0o755}, "")
+	f.must(err)
+}
+
+func (f *far) move(from, to string) {
+	f.t.Helper()
+	e, err := f.find(from)
+	f.must(err)
+	d, err := f.find(path.Dir(to))
+	f.must(err)
+	name := path.Base(to)
+	_, err = f.ep.Update(context.Background(), e.ID, remote.Patch{Parent: &d.ID, Name: &name}, remote.Pre{Force: true}, "")
+	f.must(err)
+}
+
+func (f *far) remove(p string) {
+	f.t.Helper()
+	e, err := f.find(p)
+	f.must(err)
+	if e.Kind == remote.Dir {
+		kids, _, err := f.ep.List(context.Background(), e.ID, "")
+		f.must(err)
+		for _, k := range kids {
+			f.remove(path.Join(p, k.Name))
+		}
+	}
+	f.must(f.ep.Delete(context.Background(), e.ID, remote.Pre{Force: true}, ""))
+}
