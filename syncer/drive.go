@@ -156,7 +156,8 @@ func (t *step) clear(id string) error {
 
 // same reports whether two observations of one object mean the same to the drive.
 func (l *leg) same(a, b cache.Observed) bool {
-	return a.Parent == b.Parent && a.Name == b.Name && a.Kind == b.Kind && a.Content == b.Content && a.Gone == b.Gone &&
+	return a.Parent == b.Parent && a.Name == b.Name && a.Kind == b.Kind && a.Gone == b.Gone &&
+		(a.Kind != cache.File || a.Content == b.Content) &&
 		l.sameMeta(a.Kind, l.keep(a.Mode, a.Mtime, a.Target), l.keep(b.Mode, b.Mtime, b.Target))
 }
 

@@ -83,8 +83,9 @@ func (b *batch) carryOut(ctx context.Context, it cache.Item, op plan.Op) error {
 	return fmt.Errorf("%v is not for the endpoint", op.Kind)
 }
 
+// opKey names one intended write. An item may need several, for itself and for what stands in its way.
 func opKey(it cache.Item, op plan.Op) remote.OpKey {
-	return remote.OpKey(fmt.Sprintf("%d-%d-%v-%d", it.ID, it.Created, op.Kind, op.Expect.LocalVersion))
+	return remote.OpKey(fmt.Sprintf("%d-%d-%v-%d-%d-%s-%d-%d-%s", it.ID, it.Created, op.Kind, op.Binding, op.Dentry, op.Remote, op.Parent, op.Expect.LocalVersion, op.Name))
 }
 
 func attr(m plan.Meta, k plan.Kind) remote.Attr {
@@ -209,9 +210,17 @@ func (t *step) saveSent(it cache.Item, op plan.Op, a plan.Binding, e remote.Entr
 		return err
 	}
 	if row.Dentry == 0 {
-		return t.tx.MarkDelete(row.ID)
+		if err := t.tx.MarkDelete(row.ID); err != nil {
+			return err
+		}
 	}
-	d, err := plan.Decide(t, plan.Subject{Binding: plan.BindingID(row.ID)}, policyOf(t.l.conduitRow().Policy))
+	return t.closeIfDone(it)
+}
+
+// closeIfDone closes an item whose subject is at rest. The operation just done
+// may have been for another one that stood in its way.
+func (t *step) closeIfDone(it cache.Item) error {
+	d, err := plan.Decide(t, subjectOf(it), policyOf(t.l.conduitRow().Policy))
 	if err != nil || len(d.Ops) > 0 || d.Wait != nil {
 		return err
 	}
@@ -230,8 +239,11 @@ func (b *batch) forget(tx *cache.Tx, it cache.Item, row cache.Binding) error {
 	if err := tx.FinishRemote(b.l.id, row.RemoteID); err != nil {
 		return err
 	}
-	_, err := tx.FinishItem(it.ID, it.Updated, cache.ItemCompleted)
-	return err
+	t, err := b.l.step(tx, b.counts)
+	if err != nil {
+		return err
+	}
+	return t.closeIfDone(it)
 }
 
 // put sends one file and has the endpoint prove that it stores it. It returns the bytes sent.

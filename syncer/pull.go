@@ -141,7 +141,7 @@ func (s *scanner) resolve() error {
 	return s.l.e.Cache.View(func(tx *cache.Tx) error {
 		var left []hint
 		for _, h := range s.hints {
-			id, err := s.l.lookupAddress(tx, h.addr)
+			id, err := s.l.lookupDir(tx, h.addr)
 			if err != nil {
 				return err
 			}
@@ -294,11 +294,11 @@ func (l *leg) recordListing(dir string, entries []remote.Entry) (dirs []string, 
 	return dirs, nil
 }
 
-// lookupAddress is the id of the object at an address of the endpoint, "" when it is not known.
-func (l *leg) lookupAddress(tx *cache.Tx, addr remote.ItemID) (string, error) {
+// lookupDir is the id of the directory at an address of the endpoint, "" when none is known there.
+func (l *leg) lookupDir(tx *cache.Tx, addr remote.ItemID) (string, error) {
 	if l.caps.StableID {
 		o, err := l.object(tx, string(addr))
-		if err != nil || o == nil {
+		if err != nil || o == nil || o.Kind != cache.Dir {
 			return "", err
 		}
 		return string(addr), nil
@@ -306,7 +306,7 @@ func (l *leg) lookupAddress(tx *cache.Tx, addr remote.ItemID) (string, error) {
 	id := rootID
 	for _, name := range pathNames(addr) {
 		o, err := l.childAt(tx, id, name)
-		if err != nil || o == nil {
+		if err != nil || o == nil || o.Kind != cache.Dir {
 			return "", err
 		}
 		id = o.RemoteID

@@ -80,7 +80,7 @@ func (l *leg) unchanged(dir string, kids map[string]known, entries []remote.Entr
 			return false
 		}
 		o := l.seen(k.RemoteID, dir, e)
-		if !l.same(k.Observed, o) || k.Ident != o.Ident || l.caps.StableID && k.RemoteID != string(e.ID) {
+		if !l.same(k.Observed, o) || k.Ident != o.Ident || k.Content != o.Content || l.caps.StableID && k.RemoteID != string(e.ID) {
 			return false
 		}
 	}
@@ -217,10 +217,10 @@ func (r *recorder) agreed(b cache.Binding, o cache.Observed) error {
 			return err
 		}
 	}
-	if b.Tag == o.Tag && b.Ident == o.Ident {
+	if b.Tag == o.Tag && b.Ident == o.Ident && b.Content == o.Content {
 		return nil
 	}
-	b.Tag, b.Ident = o.Tag, o.Ident
+	b.Tag, b.Ident, b.Content = o.Tag, o.Ident, o.Content
 	return r.tx.PutBinding(&b)
 }
 

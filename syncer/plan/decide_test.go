@@ -229,3 +229,42 @@ func TestClassify(t *testing.T) {
 		}
 	}
 }
+
+func TestEveryWordIsItsOwn(t *testing.T) {
+	t.Parallel()
+	seen := map[string]string{}
+	word := func(what, s string) {
+		if other, dup := seen[s]; dup && other != what {
+			t.Errorf("%s and %s are both %q", what, other, s)
+		}
+		seen[s] = what
+	}
+	for _, k := range []plan.OpKind{
+		plan.OpCreateLocal, plan.OpParkLocal, plan.OpMkdir, plan.OpParkRemote, plan.OpBind, plan.OpDisown,
+		plan.OpNeedLocalHash, plan.OpNeedBytes, 0, 31, 63, 95, 127,
+	} {
+		word(fmt.Sprintf("operation %d", k), k.String())
+	}
+	for r := range plan.WaitTransit + 2 {
+		word(fmt.Sprintf("reason %d", r), r.String())
+	}
+	for c := range plan.TypeMismatch + 2 {
+		word(fmt.Sprintf("class %d", c), c.String())
+	}
+	for c := range plan.Move + 2 {
+		word(fmt.Sprintf("change %d", c), c.String())
+	}
+	for k := range plan.Special + 2 {
+		word(fmt.Sprintf("kind %d", k), k.String())
+	}
+	for kind, side := range map[plan.OpKind]plan.Side{
+		plan.OpCreateLocal: plan.SideDrive, plan.OpParkLocal: plan.SideDrive,
+		plan.OpMkdir: plan.SideEndpoint, plan.OpParkRemote: plan.SideEndpoint,
+		plan.OpBind: plan.SideBase, plan.OpDisown: plan.SideBase,
+		plan.OpNeedLocalHash: plan.SideKnowledge, plan.OpNeedBytes: plan.SideKnowledge,
+	} {
+		if kind.Side() != side {
+			t.Errorf("%s acts on side %d", kind, kind.Side())
+		}
+	}
+}

@@ -200,7 +200,6 @@ func (l *leg) send(w *world, op plan.Op) (int64, error) {
 	if x.kind == plan.File && fmt.Sprintf("c%d", x.version) != op.Expect.RemoteContent {
 		return 0, errors.New("content has changed")
 	}
-	moved := remoteID(x.parent) != op.Expect.RemoteParent || x.name != op.Expect.RemoteName
 	switch op.Kind {
 	case plan.OpReplace:
 		src, err := l.source(w, op)
@@ -217,23 +216,29 @@ func (l *leg) send(w *world, op plan.Op) (int64, error) {
 		}
 		return x.id, nil
 	}
-	if moved {
+	if remoteID(x.parent) != op.Expect.RemoteParent || x.name != op.Expect.RemoteName {
 		return 0, errors.New("was moved")
 	}
+	return x.id, l.rename(w, op, x, parent)
+}
+
+// rename moves or removes a name of the endpoint.
+func (l *leg) rename(w *world, op plan.Op, x *item, parent int64) error {
+	e := l.endpoint
 	switch op.Kind {
 	case plan.OpMoveRemote:
-		return x.id, e.move(x.id, parent, op.Name)
+		return e.move(x.id, parent, op.Name)
 	case plan.OpDeleteRemote:
 		if op.Dentry != 0 {
 			w.trash[x.bytes] = true
 		}
-		return x.id, e.remove(x.id)
+		return e.remove(x.id)
 	case plan.OpParkRemote:
 		err := e.move(x.id, x.parent, fmt.Sprintf(".park-%s-%d", l.name, op.Binding))
 		x.parkedBy = l
-		return x.id, err
+		return err
 	}
-	return 0, fmt.Errorf("unknown operation %s", op.Kind)
+	return fmt.Errorf("unknown operation %s", op.Kind)
 }
 
 func (l *leg) sendNew(w *world, op plan.Op, parent int64) (int64, error) {

@@ -206,7 +206,7 @@ func (h *hand) nest(t *tree, x *item) {
 	}
 	parent, name := x.parent, x.name
 	inner := t.children(x.id)
-	if len(inner) > 0 && inner[0].kind == plan.Dir {
+	if len(inner) > 0 && inner[0].kind == plan.Dir && inner[0].parkedBy == nil {
 		y := inner[0]
 		y.parent, y.name = parent, name
 		x.parent, x.name = y.id, fmt.Sprintf("n%d", h.n)

@@ -14,8 +14,9 @@ import (
 	"vdfs/syncer/plan"
 )
 
-// TestMain sets the number of random traces per property: VDFS_PLAN_TRACES, or
-// what -rapid.checks says, or a number that takes seconds.
+// TestMain sets the number of random traces per property, of which there are
+// ten: VDFS_PLAN_TRACES, or what -rapid.checks says, or a number that takes
+// seconds. rapid prints the seed of a trace that fails, and shrinks it.
 func TestMain(m *testing.M) {
 	flag.Parse()
 	given := false

@@ -98,7 +98,8 @@ type Binding struct {
 	// differs from every token.
 	RemoteContent string
 	// RemoteHash is the hash of the agreed content, "" when unknown. It is
-	// the base hash of both sides.
+	// the base hash of both sides, and may be filled in at any time from
+	// either, as long as that side still has the agreed version.
 	RemoteHash string
 	RemoteSize int64
 	RemoteMeta Meta
@@ -110,7 +111,8 @@ type Local struct {
 	Parent DentryID
 	Name   string
 	Kind   Kind
-	// Version counts the content versions of the node, from 1.
+	// Version is another number, from 1 on, for every content the dentry has
+	// had, also where it got it with another node; none comes back.
 	Version uint64
 	// Hash is the content's hash, comparable with Remote.Hash; "" is unknown.
 	Hash string

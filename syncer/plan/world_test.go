@@ -212,9 +212,6 @@ func (t *tree) wellFormed() error {
 			return fmt.Errorf("%s: %q twice in %d", t.name, x.name, x.parent)
 		}
 		names[key] = true
-		if x.parkedBy != nil {
-			continue
-		}
 	}
 	return nil
 }

@@ -23,10 +23,11 @@ type place struct {
 	ep            *dir.Endpoint
 }
 
-func newPlace(t *testing.T) *place {
+func newPlace(t *testing.T) *place { return placeIn(t, t.TempDir()) }
+
+func placeIn(t *testing.T, base string) *place {
 	t.Helper()
 	t.Parallel()
-	base := t.TempDir()
 	p := &place{T: t, root: filepath.Join(base, "root"), staging: filepath.Join(base, "staging")}
 	must(t, os.Mkdir(p.root, 0o755))
 	p.ep = p.open(dir.Options{Staging: p.staging})
@@ -225,9 +226,9 @@ func TestSameRoot(t *testing.T) {
 }
 
 func TestAHugeDirectoryIsListedInPages(t *testing.T) {
-	p := newPlace(t)
+	p := placeIn(t, quickDir(t))
 	ctx := context.Background()
-	const n = 20_000
+	const n = 9000
 	for i := range n {
 		f, err := os.OpenFile(p.at(fmt.Sprintf("f%05d", i)), os.O_CREATE|os.O_WRONLY, 0o600)
 		must(t, err)

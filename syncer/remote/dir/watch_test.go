@@ -85,7 +85,7 @@ func TestADirectoryMovedOutIsNotFollowed(t *testing.T) {
 }
 
 func TestTooManyHintsBecomeOne(t *testing.T) {
-	p := newPlace(t)
+	p := placeIn(t, quickDir(t))
 	cur := p.follow(p.ep)
 	for i := range 5000 {
 		must(t, os.Mkdir(p.at(fmt.Sprintf("d%d", i)), 0o755))

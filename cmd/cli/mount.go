@@ -1,0 +1,116 @@
+package cli
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"strconv"
+
+	"github.com/spf13/cobra"
+
+	"vdfs/cmd/config"
+	"vdfs/cmd/control"
+	"vdfs/cmd/daemon"
+)
+
+// mountFlags are the flags of vdfs mount.
+type mountFlags struct {
+	from       string
+	foreground bool
+	allowOther bool
+	readOnly   bool
+	ready      int
+}
+
+func (a *app) mount() *cobra.Command {
+	var f mountFlags
+	cmd := &cobra.Command{
+		Use:   "mount MOUNTPOINT",
+		Short: "Mount the drive and start its daemon",
+		Long: `Mounts the drive on an empty directory, starts its daemon in the background and
+returns when the mount answers. The first time it connects the drive to the
+endpoint of --from, or to a directory of its own where there is none.`,
+		Example: `  mkdir -p ~/Drive && vdfs mount ~/Drive
+  vdfs mount ~/Drive --from /srv/files
+  vdfs mount ~/Drive --foreground        for systemd and for debugging`,
+		Args: between(1, 1),
+		RunE: func(cmd *cobra.Command, args []string) error { return a.runMount(cmd.Context(), args[0], f) },
+		ValidArgsFunction: func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
+			return nil, cobra.ShellCompDirectiveFilterDirs
+		},
+	}
+	cmd.Flags().StringVar(&f.from, "from", "", "`endpoint` to show, the first time: /path or dir:/path")
+	cmd.Flags().BoolVar(&f.foreground, "foreground", false, "stay in the foreground, log to stderr")
+	cmd.Flags().BoolVar(&f.allowOther, "allow-other", false, "let other users in (as file permissions allow)")
+	cmd.Flags().BoolVar(&f.readOnly, "read-only", false, "refuse changes through the mount")
+	cmd.Flags().IntVar(&f.ready, "ready-fd", 0, "report the start on this descriptor")
+	_ = cmd.Flags().MarkHidden("ready-fd") // the flag exists: defined above
+	return cmd
+}
+
+func (a *app) runMount(ctx context.Context, mountpoint string, f mountFlags) error {
+	paths, err := a.paths()
+	if err != nil {
+		return err
+	}
+	if f.foreground {
+		return a.serve(ctx, paths, mountpoint, f)
+	}
+	args, err := childArgs(mountpoint, f)
+	if err != nil {
+		return err
+	}
+	env := os.Environ()
+	if paths.Isolated {
+		env = append(env, config.HomeVariable+"="+filepath.Dir(paths.Config)) // absolute: the daemon has another working directory
+	}
+	d, err := daemon.Spawn(ctx, args, env, paths.Log())
+	if err != nil {
+		return err
+	}
+	a.say("mounted %s", safe(string(d.Mountpoint)))
+	return nil
+}
+
+// childArgs is the command line of the background daemon; its paths do not depend on the working directory.
+func childArgs(mountpoint string, f mountFlags) ([]string, error) {
+	if mountpoint == "" {
+		return nil, usageError("mountpoint is empty")
+	}
+	mountpoint, err := filepath.Abs(mountpoint)
+	if err != nil {
+		return nil, err
+	}
+	args := []string{"mount", "--foreground", "--ready-fd", strconv.Itoa(daemon.ReadyFD)}
+	if f.from != "" {
+		from, err := daemon.EndpointDir(f.from)
+		if err != nil {
+			return nil, err
+		}
+		args = append(args, "--from", from)
+	}
+	if f.allowOther {
+		args = append(args, "--allow-other")
+	}
+	if f.readOnly {
+		args = append(args, "--read-only")
+	}
+	return append(args, "--", mountpoint), nil
+}
+
+// serve is the daemon itself.
+func (a *app) serve(ctx context.Context, paths config.Paths, mountpoint string, f mountFlags) error {
+	o := daemon.Options{
+		Paths: paths, Mountpoint: mountpoint, From: f.from,
+		AllowOther: f.allowOther, ReadOnly: f.readOnly, Version: versionText(), Stderr: a.Err,
+	}
+	if f.ready > 0 {
+		o.Ready = daemon.ReadyOn(f.ready)
+	}
+	err := daemon.Run(ctx, o)
+	if err != nil && f.ready > 0 {
+		// It was reported to whoever started this daemon, or logged.
+		return &control.Error{Code: control.AsError(err).Code}
+	}
+	return err
+}

@@ -1,0 +1,108 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"vdfs/cmd/control"
+)
+
+// onPaths runs one of the long requests about paths with a bar and tells the result.
+func (a *app) onPaths(ctx context.Context, verb string, args []string, r control.PathsRequest, tell func(control.PathsResult) string) error {
+	return a.each(ctx, args, func(g *group) ([]control.Refusal, bool, error) {
+		r.Paths = g.paths
+		b := a.bar(verb)
+		result, err := control.Stream[control.PathsResult](ctx, g.client, "/v1/"+verb, r, b.report)
+		b.end()
+		if err != nil {
+			return nil, false, err
+		}
+		if result.Paths > 0 {
+			a.say("%s", tell(result))
+		}
+		return result.Refused, result.Paths > 0, nil
+	})
+}
+
+func (a *app) unpin() *cobra.Command {
+	return &cobra.Command{
+		Use:     "unpin PATH...",
+		Short:   "Undo a pin: back to what the directory above says",
+		Example: `  vdfs unpin ~/Drive/Work`,
+		Args:    between(1, many),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return a.onPaths(cmd.Context(), "unpin", args, control.PathsRequest{}, func(r control.PathsResult) string {
+				return "unpinned " + plural(r.Paths, "path")
+			})
+		},
+	}
+}
+
+func (a *app) pin() *cobra.Command {
+	var wait bool
+	cmd := &cobra.Command{
+		Use:   "pin PATH...",
+		Short: "Always keep files here, also those still to come below a directory",
+		Example: `  vdfs pin ~/Drive/Work
+  vdfs pin ~/Drive/Talk --wait     return when all of it is here`,
+		Args: between(1, many),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return a.onPaths(cmd.Context(), "pin", args, control.PathsRequest{Wait: wait}, func(r control.PathsResult) string {
+				return fetchText("pinned", r, wait)
+			})
+		},
+	}
+	cmd.Flags().BoolVar(&wait, "wait", false, "return when the bytes are here")
+	return cmd
+}
+
+func (a *app) fetch() *cobra.Command {
+	var wait bool
+	cmd := &cobra.Command{
+		Use:     "fetch PATH...",
+		Short:   "Download files once, without pinning them",
+		Example: `  vdfs fetch ~/Drive/Film.mkv --wait`,
+		Args:    between(1, many),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return a.onPaths(cmd.Context(), "fetch", args, control.PathsRequest{Wait: wait}, func(r control.PathsResult) string {
+				return fetchText("fetched", r, wait)
+			})
+		},
+	}
+	cmd.Flags().BoolVar(&wait, "wait", false, "return when the bytes are here")
+	return cmd
+}
+
+func fetchText(done string, r control.PathsResult, waited bool) string {
+	if r.Bytes == 0 && r.Files == 0 {
+		return done + ": everything is here already"
+	}
+	if waited {
+		return fmt.Sprintf("%s: %s here (%s)", done, plural(r.Files, "file"), size(r.Bytes))
+	}
+	return fmt.Sprintf("%s: %s to download (%s)", done, plural(r.Files, "file"), size(r.Bytes))
+}
+
+func (a *app) offload() *cobra.Command {
+	var r control.PathsRequest
+	cmd := &cobra.Command{
+		Use:   "offload PATH...",
+		Short: "Free the local space of files that their storage has proved to keep",
+		Example: `  vdfs offload ~/Drive/Films
+  vdfs offload ~/Drive --dry-run`,
+		Args: between(1, many),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return a.onPaths(cmd.Context(), "offload", args, r, func(res control.PathsResult) string {
+				if r.DryRun {
+					return fmt.Sprintf("would free %s of %s", size(res.Bytes), plural(res.Files, "file"))
+				}
+				return fmt.Sprintf("freed %s of %s", size(res.Bytes), plural(res.Files, "file"))
+			})
+		},
+	}
+	cmd.Flags().BoolVar(&r.IncludePinned, "include-pinned", false, "also files that are pinned")
+	cmd.Flags().BoolVar(&r.DryRun, "dry-run", false, "only say what would be freed")
+	return cmd
+}

@@ -1,0 +1,182 @@
+package config
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/pelletier/go-toml/v2"
+)
+
+// ErrInvalid is the sentinel of every complaint about the content of a configuration file.
+var ErrInvalid = errors.New("invalid configuration")
+
+// Config is what the owner of a drive wants. The zero value is not valid: start from Default.
+type Config struct {
+	Device  Device  `toml:"device"`
+	Sync    Sync    `toml:"sync"`
+	Cache   Cache   `toml:"cache"`
+	Hydrate Hydrate `toml:"hydrate"`
+	Guard   Guard   `toml:"guard"`
+	Log     Log     `toml:"log"`
+}
+
+// Device is this machine as other machines see it.
+type Device struct {
+	Name string `toml:"name"` // in the names of conflict files; default: the host name
+}
+
+// Sync tunes the cycles of the syncer.
+type Sync struct {
+	Interval Duration `toml:"interval"` // fallback timer between looks at an endpoint; 1s to 24h, default 30s
+}
+
+// Cache says where local bytes live.
+type Cache struct {
+	Dir string `toml:"dir"` // absolute; index and content; default: the data directory
+}
+
+// Hydrate tunes fetching.
+type Hydrate struct {
+	Timeout Duration `toml:"timeout"` // a read or listing without progress fails after this; 1s to 1h, default 30s
+}
+
+// Guard holds deletions that look like an accident: both limits must be exceeded.
+type Guard struct {
+	MaxDeleteCount   int `toml:"max_delete_count"`   // files, 1 or more; default 50
+	MaxDeletePercent int `toml:"max_delete_percent"` // of a leg's files, 1 to 100; default 25
+}
+
+// Log tunes the daemon's log.
+type Log struct {
+	Level string `toml:"level"` // debug, info, warn or error; default info
+}
+
+// Duration is a time.Duration written as in "30s" or "5m".
+type Duration time.Duration
+
+// UnmarshalText reads the form of time.ParseDuration.
+func (d *Duration) UnmarshalText(text []byte) error {
+	v, err := time.ParseDuration(string(text))
+	if err != nil {
+		return fmt.Errorf("%q is not a duration such as 30s or 5m", text)
+	}
+	*d = Duration(v)
+	return nil
+}
+
+// MarshalText is the inverse of UnmarshalText.
+func (d Duration) MarshalText() ([]byte, error) { return []byte(time.Duration(d).String()), nil }
+
+// Default is the configuration of a drive whose owner wrote none.
+func Default(hostname string) Config {
+	return Config{
+		Device:  Device{Name: hostname},
+		Sync:    Sync{Interval: Duration(30 * time.Second)},
+		Hydrate: Hydrate{Timeout: Duration(30 * time.Second)},
+		Guard:   Guard{MaxDeleteCount: 50, MaxDeletePercent: 25},
+		Log:     Log{Level: "info"},
+	}
+}
+
+// Load reads the file over the defaults. A missing file is no error; anything
+// vdfs does not understand in it is one that wraps ErrInvalid and names the key.
+func Load(file, hostname string) (Config, error) {
+	c := Default(hostname)
+	data, err := os.ReadFile(file)
+	if errors.Is(err, fs.ErrNotExist) {
+		return c, nil
+	}
+	if err != nil {
+		return Config{}, fmt.Errorf("read configuration: %w", err)
+	}
+	if err := parse(data, &c); err != nil {
+		return Config{}, fmt.Errorf("%w %s: %w", ErrInvalid, file, err)
+	}
+	return c, nil
+}
+
+// parse decodes and checks data into c, which holds the defaults.
+func parse(data []byte, c *Config) error {
+	err := toml.NewDecoder(bytes.NewReader(data)).DisallowUnknownFields().Decode(c)
+	var unknown *toml.StrictMissingError
+	if errors.As(err, &unknown) && len(unknown.Errors) > 0 {
+		return keyError(&unknown.Errors[0], "unknown key")
+	}
+	var bad *toml.DecodeError
+	if errors.As(err, &bad) {
+		return keyError(bad, strings.TrimPrefix(bad.Error(), "toml: "))
+	}
+	if err != nil {
+		return err
+	}
+	return c.check()
+}
+
+// keyError says what is wrong with which key on which line, in one line.
+func keyError(e *toml.DecodeError, what string) error {
+	row, _ := e.Position()
+	if key := strings.Join(e.Key(), "."); key != "" {
+		return fmt.Errorf("line %d: %s: %s", row, key, what)
+	}
+	return fmt.Errorf("line %d: %s", row, what)
+}
+
+// check refuses values out of range, naming the key.
+func (c *Config) check() error {
+	switch {
+	case strings.TrimSpace(c.Device.Name) == "" || strings.ContainsAny(c.Device.Name, "/\x00\n"):
+		return fmt.Errorf("device.name: %q cannot be part of a file name", c.Device.Name)
+	case len(c.Device.Name) > 64:
+		return errors.New("device.name: longer than 64 bytes")
+	case c.Cache.Dir != "" && !filepath.IsAbs(c.Cache.Dir):
+		return fmt.Errorf("cache.dir: %q is not an absolute path", c.Cache.Dir)
+	case c.Guard.MaxDeleteCount < 1:
+		return errors.New("guard.max_delete_count: must be 1 or more")
+	case c.Guard.MaxDeletePercent < 1 || c.Guard.MaxDeletePercent > 100:
+		return errors.New("guard.max_delete_percent: must be between 1 and 100")
+	}
+	if _, err := c.LogLevel(); err != nil {
+		return err
+	}
+	if err := within("sync.interval", c.Sync.Interval, time.Second, 24*time.Hour); err != nil {
+		return err
+	}
+	return within("hydrate.timeout", c.Hydrate.Timeout, time.Second, time.Hour)
+}
+
+func within(key string, d Duration, least, most time.Duration) error {
+	if v := time.Duration(d); v < least || v > most {
+		return fmt.Errorf("%s: %s is not between %s and %s", key, v, least, most)
+	}
+	return nil
+}
+
+// LogLevel is log.level as slog has it.
+func (c *Config) LogLevel() (slog.Level, error) {
+	switch c.Log.Level {
+	case "debug":
+		return slog.LevelDebug, nil
+	case "info":
+		return slog.LevelInfo, nil
+	case "warn":
+		return slog.LevelWarn, nil
+	case "error":
+		return slog.LevelError, nil
+	}
+	return 0, fmt.Errorf("log.level: %q is not debug, info, warn or error", c.Log.Level)
+}
+
+// CacheDir is where the index and the content of the drive are.
+func (c *Config) CacheDir(p Paths) string {
+	if c.Cache.Dir != "" {
+		return filepath.Clean(c.Cache.Dir)
+	}
+	return p.Data
+}

@@ -1,0 +1,170 @@
+package config
+
+import (
+	"errors"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+)
+
+func load(t *testing.T, text string) (Config, error) {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), "config.toml")
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return Load(file, "laptop")
+}
+
+func TestAMissingFileMeansTheDefaults(t *testing.T) {
+	t.Parallel()
+	c, err := Load(filepath.Join(t.TempDir(), "none.toml"), "laptop")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !reflect.DeepEqual(c, Default("laptop")) {
+		t.Fatalf("got %+v", c)
+	}
+	if err := c.check(); err != nil {
+		t.Fatalf("the defaults are refused: %v", err)
+	}
+}
+
+func TestEveryKeyIsReadIntoItsOwnField(t *testing.T) {
+	t.Parallel()
+	c, err := load(t, `
+[device]
+name = "desk"
+[sync]
+interval = "5m"
+[cache]
+dir = "/big/vdfs/"
+[hydrate]
+timeout = "7s"
+[guard]
+max_delete_count = 3
+max_delete_percent = 90
+[log]
+level = "debug"
+`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := Config{
+		Device:  Device{Name: "desk"},
+		Sync:    Sync{Interval: Duration(5 * time.Minute)},
+		Cache:   Cache{Dir: "/big/vdfs/"},
+		Hydrate: Hydrate{Timeout: Duration(7 * time.Second)},
+		Guard:   Guard{MaxDeleteCount: 3, MaxDeletePercent: 90},
+		Log:     Log{Level: "debug"},
+	}
+	if c != want {
+		t.Fatalf("got %+v, want %+v", c, want)
+	}
+	if level, err := c.LogLevel(); err != nil || level != slog.LevelDebug {
+		t.Fatalf("level %v, %v", level, err)
+	}
+	if dir := c.CacheDir(Paths{Data: "/d"}); dir != "/big/vdfs" {
+		t.Fatalf("cache directory %s", dir)
+	}
+}
+
+func TestRefusalsNameTheKey(t *testing.T) {
+	t.Parallel()
+	for name, tc := range map[string]struct{ text, want string }{
+		"an unknown key":               {"[sync]\nintervall = \"3s\"\n", "sync.intervall: unknown key"},
+		"an unknown table":             {"[synch]\ninterval = \"3s\"\n", "synch"},
+		"an unknown key at the top":    {"nam = 1\n", "nam: unknown key"},
+		"a number for a duration":      {"[sync]\ninterval = 30\n", "sync.interval"},
+		"a word for a duration":        {"[sync]\ninterval = \"soon\"\n", "sync.interval"},
+		"too short an interval":        {"[sync]\ninterval = \"1ms\"\n", "sync.interval: 1ms is not between"},
+		"too long a timeout":           {"[hydrate]\ntimeout = \"2h\"\n", "hydrate.timeout"},
+		"a relative cache directory":   {"[cache]\ndir = \"x\"\n", "cache.dir"},
+		"a percentage above a hundred": {"[guard]\nmax_delete_percent = 101\n", "guard.max_delete_percent"},
+		"a negative count":             {"[guard]\nmax_delete_count = -1\n", "guard.max_delete_count"},
+		"a log level that is none":     {"[log]\nlevel = \"loud\"\n", "log.level"},
+		"a device with a slash":        {"[device]\nname = \"a/b\"\n", "device.name"},
+		"an empty device":              {"[device]\nname = \"\"\n", "device.name"},
+		"text that is not TOML":        {"[sync\n", "line 1"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			_, err := load(t, tc.text)
+			if !errors.Is(err, ErrInvalid) {
+				t.Fatalf("error %v, want ErrInvalid", err)
+			}
+			if !strings.Contains(err.Error(), tc.want) || strings.Contains(err.Error(), "\n") {
+				t.Fatalf("error %q does not say %q in one line", err, tc.want)
+			}
+		})
+	}
+}
+
+func TestPathsFollowTheEnvironment(t *testing.T) {
+	t.Parallel()
+	for name, tc := range map[string]struct {
+		env  map[string]string
+		want Paths
+	}{
+		"VDFS_HOME holds everything of one drive": {
+			map[string]string{"VDFS_HOME": "/h", "HOME": "/u"},
+			Paths{"/h/config.toml", "/h/data", "/h/run", "/u/.local/share/vdfs/run/drives", true},
+		},
+		"VDFS_HOME alone is enough": {
+			map[string]string{"VDFS_HOME": "/h"},
+			Paths{"/h/config.toml", "/h/data", "/h/run", "", true},
+		},
+		"HOME gives the XDG defaults, with the socket beside the data": {
+			map[string]string{"HOME": "/u"},
+			Paths{"/u/.config/vdfs/config.toml", "/u/.local/share/vdfs", "/u/.local/share/vdfs/run", "/u/.local/share/vdfs/run/drives", false},
+		},
+		"XDG variables win, relative ones are ignored": {
+			map[string]string{"HOME": "/u", "XDG_DATA_HOME": "/d", "XDG_CONFIG_HOME": "c", "XDG_RUNTIME_DIR": "/run/user/7"},
+			Paths{"/u/.config/vdfs/config.toml", "/d/vdfs", "/run/user/7/vdfs", "/run/user/7/vdfs/drives", false},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			got, err := FindPaths(func(k string) string { return tc.env[k] })
+			if err != nil || got != tc.want {
+				t.Fatalf("got %+v, %v", got, err)
+			}
+		})
+	}
+	if _, err := FindPaths(func(string) string { return "" }); !errors.Is(err, ErrNoHome) {
+		t.Fatalf("without any home: %v", err)
+	}
+}
+
+func TestCreatedDirectoriesAreTheOwnersOnly(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	p := Paths{Data: filepath.Join(dir, "a", "data"), Runtime: filepath.Join(dir, "run")}
+	if err := os.Mkdir(p.Runtime, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := p.Create(); err != nil {
+		t.Fatal(err)
+	}
+	for _, d := range []string{p.Data, p.Runtime} {
+		if fi, err := os.Stat(d); err != nil || fi.Mode().Perm() != 0o700 {
+			t.Errorf("%s: %v, %v", d, fi.Mode(), err)
+		}
+	}
+}
+
+func TestTemporaryNamesStayLocal(t *testing.T) {
+	t.Parallel()
+	for name, want := range map[string]bool{
+		".a.txt.swp": true, "4913": true, ".~lock.x.odt#": true, "x~": true, ".fuse_hidden0001": true, "~$doc.docx": true,
+		".Trash-1000": true, "film.mkv.part": true, "a.txt": false, "party": false, ".git": false, "49130": false, "\xff~": true, "[": false,
+	} {
+		if got := LocalOnly(name); got != want {
+			t.Errorf("%q: %v", name, got)
+		}
+	}
+}

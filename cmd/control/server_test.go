@@ -1,0 +1,298 @@
+package control
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"os"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// backend answers everything from memory and remembers what it was asked.
+type backend struct {
+	asked []any
+	err   error
+	block chan struct{} // if set, long requests wait for it or for their client
+	ended chan error    // gets how a blocked request ended
+}
+
+func (b *backend) note(v any) error { b.asked = append(b.asked, v); return b.err }
+
+func (b *backend) Drive(context.Context) (Drive, error) {
+	return Drive{Version: "1", PID: 7, Mountpoint: "/m\xff", Data: "/d"}, b.err
+}
+
+func (b *backend) Status(context.Context) (Status, error)            { return Status{State: "idle"}, b.err }
+func (b *backend) Doctor(context.Context) (Problems, error)          { return Problems{}, b.err }
+func (b *backend) Unmount(_ context.Context, r UnmountRequest) error { return b.note(r) }
+func (b *backend) Info(_ context.Context, r Paths) (Infos, error) {
+	return Infos{Files: []Info{{Path: r.Paths[0]}}}, b.note(r)
+}
+
+func (b *backend) List(_ context.Context, r ListRequest) (Listing, error) {
+	return Listing{Dir: true, Next: r.After + 1}, b.note(r)
+}
+
+func (b *backend) long(ctx context.Context, r PathsRequest, p Report) (PathsResult, error) {
+	if b.block != nil {
+		select {
+		case <-b.block:
+		case <-ctx.Done():
+			b.ended <- ctx.Err()
+			return PathsResult{}, ctx.Err()
+		}
+	}
+	p(Progress{Done: 1, Total: 2})
+	p(Progress{Done: 2, Total: 2})
+	return PathsResult{Files: 2}, b.note(r)
+}
+
+func (b *backend) Pin(ctx context.Context, r PathsRequest, p Report) (PathsResult, error) {
+	return b.long(ctx, r, p)
+}
+
+func (b *backend) Unpin(ctx context.Context, r PathsRequest, p Report) (PathsResult, error) {
+	return b.long(ctx, r, p)
+}
+
+func (b *backend) Fetch(ctx context.Context, r PathsRequest, p Report) (PathsResult, error) {
+	return b.long(ctx, r, p)
+}
+
+func (b *backend) Offload(ctx context.Context, r PathsRequest, p Report) (PathsResult, error) {
+	return b.long(ctx, r, p)
+}
+
+func (b *backend) Sync(_ context.Context, r SyncRequest, _ Report) (SyncResult, error) {
+	return SyncResult{State: "done"}, b.note(r)
+}
+
+func (b *backend) Queue(_ context.Context, stuck bool, after int64) ([]QueueItem, error) {
+	return []QueueItem{}, b.note([2]any{stuck, after})
+}
+
+func (b *backend) History(_ context.Context, c string) ([]Generation, error) { return nil, b.note(c) }
+
+func (b *backend) Conflicts(_ context.Context, p Path) ([]ConflictInfo, error) {
+	return nil, b.note(p)
+}
+func (b *backend) Resolve(_ context.Context, r ResolveRequest) error { return b.note(r) }
+func (b *backend) Pause(_ context.Context, r PauseRequest) error     { return b.note(r) }
+func (b *backend) Resume(context.Context) error                      { return b.note("resume") }
+func (b *backend) Conduits(context.Context) ([]ConduitStatus, error) { return nil, b.err }
+func (b *backend) Conduit(_ context.Context, n string) (ConduitStatus, error) {
+	return ConduitStatus{Name: n}, b.err
+}
+
+func (b *backend) Create(_ context.Context, s ConduitSpec) (ConduitStatus, error) {
+	return ConduitStatus{Name: s.Name}, b.note(s)
+}
+func (b *backend) PauseConduit(_ context.Context, n string) error  { return b.note("pause " + n) }
+func (b *backend) ResumeConduit(_ context.Context, n string) error { return b.note("resume " + n) }
+func (b *backend) Delete(_ context.Context, n string, force bool) error {
+	return b.note([2]any{n, force})
+}
+
+// serve runs a server for the test and returns its client.
+func serve(t *testing.T, b *backend, socket string) *Client {
+	t.Helper()
+	l, err := Listen(socket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := NewServer(Handlers{b, b, b, b})
+	done := make(chan error, 1)
+	go func() { done <- s.Serve(l) }()
+	t.Cleanup(func() {
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+		if err := <-done; !errors.Is(err, http.ErrServerClosed) {
+			t.Error(err)
+		}
+		if _, err := os.Lstat(socket); !errors.Is(err, os.ErrNotExist) {
+			t.Errorf("the socket file stays: %v", err)
+		}
+	})
+	return NewClient(socket)
+}
+
+func socketPath(t *testing.T) string {
+	t.Helper()
+	return filepath.Join(t.TempDir(), "control.sock")
+}
+
+func TestRequestsReachTheirHandlersWhole(t *testing.T) {
+	t.Parallel()
+	b := &backend{}
+	c := serve(t, b, socketPath(t))
+	ctx := t.Context()
+	post := func(path string, body any) error {
+		_, err := Post[None](ctx, c, path, body)
+		return err
+	}
+	for name, tc := range map[string]struct {
+		send func() error
+		want any
+	}{
+		"unmount": {func() error { return post("/v1/unmount", UnmountRequest{Lazy: true}) }, UnmountRequest{Lazy: true}},
+		"pause":   {func() error { return post("/v1/pause", PauseRequest{Seconds: 9}) }, PauseRequest{9}},
+		"resume":  {func() error { return post("/v1/resume", None{}) }, "resume"},
+		"resolve": {func() error {
+			return post("/v1/conflicts/resolve", ResolveRequest{Path: "/x\xff", Keep: "merged", Merged: []byte{0, 255}})
+		}, ResolveRequest{Path: "/x\xff", Keep: "merged", Merged: []byte{0, 255}}},
+		"a conduit's name with a slash": {func() error { return post("/v1/conduits/"+Escape("a/b c")+"/pause", None{}) }, "pause a/b c"},
+		"resume a conduit":              {func() error { return post("/v1/conduits/x/resume", None{}) }, "resume x"},
+		"delete":                        {func() error { return Delete(ctx, c, "/v1/conduits/x"+Query("force", "1")) }, [2]any{"x", true}},
+		"a page of the queue": {func() error {
+			_, err := Get[[]QueueItem](ctx, c, "/v1/queue"+Query("stuck", "1", "after", "12"))
+			return err
+		}, [2]any{true, int64(12)}},
+		"conflicts of a path of any bytes": {func() error {
+			_, err := Get[[]ConflictInfo](ctx, c, "/v1/conflicts"+Query("path", "/a&b\xff"))
+			return err
+		}, Path("/a&b\xff")},
+	} {
+		b.asked = nil
+		if err := tc.send(); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+		if len(b.asked) != 1 || !reflect.DeepEqual(b.asked[0], tc.want) {
+			t.Errorf("%s: the handler got %#v, want %#v", name, b.asked, tc.want)
+		}
+	}
+}
+
+func TestALongRequestReportsProgressThenItsResult(t *testing.T) {
+	t.Parallel()
+	c := serve(t, &backend{}, socketPath(t))
+	var seen []Progress
+	r, err := Stream[PathsResult](t.Context(), c, "/v1/pin", PathsRequest{Paths: []Path{"/a"}}, func(p Progress) { seen = append(seen, p) })
+	if err != nil || r.Files != 2 {
+		t.Fatalf("%+v, %v", r, err)
+	}
+	if want := []Progress{{Done: 1, Total: 2}, {Done: 2, Total: 2}}; !reflect.DeepEqual(seen, want) {
+		t.Fatalf("progress %v", seen)
+	}
+}
+
+func TestALongRequestEndsWithItsClient(t *testing.T) {
+	t.Parallel()
+	b := &backend{block: make(chan struct{}), ended: make(chan error, 1)}
+	c := serve(t, b, socketPath(t))
+	ctx, cancel := context.WithTimeoutCause(t.Context(), 50*time.Millisecond, errors.New("had enough"))
+	defer cancel()
+	_, err := Stream[PathsResult](ctx, c, "/v1/fetch", PathsRequest{}, func(Progress) {})
+	if err == nil || err.Error() != "had enough" {
+		t.Fatalf("client: %v", err)
+	}
+	select {
+	case <-b.ended:
+	case <-time.After(10 * time.Second):
+		t.Fatal("the handler goes on without its client")
+	}
+}
+
+func TestErrorsKeepTheirClass(t *testing.T) {
+	t.Parallel()
+	b := &backend{}
+	c := serve(t, b, socketPath(t))
+	for _, code := range []Code{Failed, Usage, Partly, Conflict, Unreachable, NoDrive, Refused, NotFound} {
+		b.err = &Error{Code: code, Message: "because"}
+		_, err := c.Drive(t.Context())
+		if e := AsError(err); e == nil || e.Code != code || e.Message != "because" {
+			t.Errorf("plain %s: %v", code, err)
+		}
+		_, err = Stream[PathsResult](t.Context(), c, "/v1/offload", PathsRequest{}, func(Progress) {})
+		if e := AsError(err); e == nil || e.Code != code || e.Message != "because" {
+			t.Errorf("streamed %s: %v", code, err)
+		}
+	}
+	b.err = errors.New("plain")
+	if _, err := c.Drive(t.Context()); AsError(err).Code != Failed {
+		t.Errorf("plain error: %v", err)
+	}
+}
+
+func TestRequestsThatMakeNoSenseAreRefused(t *testing.T) {
+	t.Parallel()
+	c := serve(t, &backend{}, socketPath(t))
+	for name, tc := range map[string]struct {
+		path string
+		body any
+		code Code
+	}{
+		"unknown path":  {"/v1/nothing", None{}, NotFound},
+		"unknown field": {"/v1/pause", map[string]int{"minutes": 3}, Usage},
+		"wrong type":    {"/v1/pause", "3", Usage},
+	} {
+		if _, err := Post[None](t.Context(), c, tc.path, tc.body); AsError(err) == nil || AsError(err).Code != tc.code {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	if _, err := Get[[]QueueItem](t.Context(), c, "/v1/queue?after=x"); AsError(err) == nil || AsError(err).Code != Usage {
+		t.Errorf("after=x: %v", err)
+	}
+}
+
+func TestTheSocketIsTheOwnersOnly(t *testing.T) {
+	t.Parallel()
+	socket := socketPath(t)
+	serve(t, &backend{}, socket)
+	fi, err := os.Stat(socket)
+	if err != nil || fi.Mode().Perm() != 0o600 {
+		t.Fatalf("%v, %v", fi, err)
+	}
+}
+
+func TestALongSocketPathWorks(t *testing.T) {
+	t.Parallel()
+	dir := filepath.Join(t.TempDir(), strings.Repeat("long", 40), strings.Repeat("path", 40))
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	c := serve(t, &backend{}, filepath.Join(dir, "control.sock"))
+	if d, err := c.Drive(t.Context()); err != nil || d.Mountpoint != "/m\xff" {
+		t.Fatalf("%+v, %v", d, err)
+	}
+}
+
+func TestASecondListenerIsRefusedAndADeadSocketReplaced(t *testing.T) {
+	t.Parallel()
+	socket := socketPath(t)
+	dead, err := Listen(socket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Listen(socket); !errors.Is(err, unix.EADDRINUSE) {
+		t.Fatalf("second listener: %v", err)
+	}
+	// A process that was killed leaves its file.
+	if err := dead.(*listener).UnixListener.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Lstat(socket); err != nil {
+		t.Fatal(err)
+	}
+	c := serve(t, &backend{}, socket)
+	if _, err := c.Drive(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestNobodyThereIsNoDrive(t *testing.T) {
+	t.Parallel()
+	for name, socket := range map[string]string{
+		"no file": socketPath(t), "no directory": filepath.Join(t.TempDir(), "none", strings.Repeat("x", 120), "s"),
+	} {
+		if _, err := NewClient(socket).Drive(t.Context()); AsError(err) == nil || AsError(err).Code != NoDrive {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}

@@ -1,0 +1,272 @@
+package control
+
+import "time"
+
+// Drive answers GET /v1/drive: who is there. It is cheap and never waits.
+type Drive struct {
+	Version    string `json:"version"`
+	PID        int    `json:"pid"`
+	Mountpoint Path   `json:"mountpoint"`
+	Data       Path   `json:"data"` // the directory with index and content
+}
+
+// Status answers GET /v1/status and is what `vdfs status --json` prints.
+type Status struct {
+	Version    string          `json:"version"`
+	Drive      string          `json:"drive"` // its name: the last part of the mountpoint
+	Mountpoint Path            `json:"mountpoint"`
+	State      string          `json:"state"` // idle, syncing, paused, offline, attention, error
+	Conduits   []ConduitStatus `json:"conduits"`
+	Cache      CacheStatus     `json:"cache"`
+	Queue      QueueCounts     `json:"queue"`
+	Memory     int64           `json:"memory_bytes"` // resident memory of the daemon
+	Nodes      int64           `json:"nodes"`
+	Notes      []string        `json:"notes,omitempty"` // what a person should know, one sentence each
+}
+
+// ConduitStatus is one conduit in a Status and in the list of conduits.
+type ConduitStatus struct {
+	Name          string     `json:"name"`
+	Policy        string     `json:"policy"`
+	Source        string     `json:"source"`
+	Target        string     `json:"target"`
+	At            Path       `json:"at"`    // directory of the drive
+	State         string     `json:"state"` // idle, syncing, paused, offline, attention, error
+	Generation    int64      `json:"generation"`
+	Verification  string     `json:"verification"`
+	LastSync      *time.Time `json:"last_sync"` // null: never
+	NextSync      *time.Time `json:"next_sync"` // null: nothing is planned
+	PendingLocal  int64      `json:"pending_local"`
+	PendingRemote int64      `json:"pending_remote"`
+	Conflicts     int64      `json:"conflicts"`
+	Errors        int64      `json:"errors"`
+	Message       string     `json:"message,omitempty"` // why it is in this state
+}
+
+// CacheStatus says what the drive keeps here, in bytes. A budget of 0 is none.
+type CacheStatus struct {
+	Bytes  int64 `json:"bytes"`
+	Budget int64 `json:"budget_bytes"`
+	Pinned int64 `json:"pinned_bytes"`
+	Dirty  int64 `json:"dirty_bytes"`
+	Free   int64 `json:"free_bytes"` // on the disk below
+}
+
+// QueueCounts counts open processing items by status.
+type QueueCounts struct {
+	New        int64 `json:"new"`
+	Validated  int64 `json:"validated"`
+	Processing int64 `json:"processing"`
+	Conflicted int64 `json:"conflicted"`
+	Error      int64 `json:"error"`
+}
+
+// Paths is the body of POST /v1/info. Paths are inside the drive and begin with a slash.
+type Paths struct {
+	Paths []Path `json:"paths"`
+}
+
+// Refusal is a path that was not done, with the reason.
+type Refusal struct {
+	Path    Path   `json:"path"`
+	Conduit string `json:"conduit,omitempty"`
+	Code    Code   `json:"code"`
+	Reason  string `json:"reason"`
+}
+
+// Infos answers POST /v1/info.
+type Infos struct {
+	Files   []Info    `json:"files"`
+	Refused []Refusal `json:"refused"`
+}
+
+// Info is every axis of one file; `vdfs info --json` prints a list of them.
+type Info struct {
+	Path        Path      `json:"path"` // inside the drive
+	Kind        string    `json:"kind"` // file, dir, symlink, special
+	Ino         uint64    `json:"ino"`
+	Size        int64     `json:"size"`
+	Mtime       time.Time `json:"mtime"`
+	State       string    `json:"state"`     // the one word of user.vdfs.state
+	Residency   string    `json:"residency"` // none, partial, full
+	LocalBytes  int64     `json:"local_bytes"`
+	Sync        string    `json:"sync"`     // synced, pending, uploading, conflict, error, local-only
+	Pin         string    `json:"pin"`      // pinned, online, auto, excluded
+	PinFrom     string    `json:"pin_from"` // self, inherited, default
+	PinPath     Path      `json:"pin_path"` // whose value it is; "" for the default
+	Hash        string    `json:"hash"`     // BLAKE3, hexadecimal; "": not known yet
+	Version     uint64    `json:"version"`
+	Conduits    []string  `json:"conduits"`
+	Copies      []Copy    `json:"copies"`
+	OpenHandles int       `json:"open_handles"`
+	Error       string    `json:"error"` // the last one; "": none
+}
+
+// Copy is an endpoint known to store exactly this version.
+type Copy struct {
+	Endpoint string     `json:"endpoint"`
+	Verified *time.Time `json:"verified_at"`
+}
+
+// ListRequest is the body of POST /v1/list: a page of a directory, or one file.
+type ListRequest struct {
+	Path  Path  `json:"path"`
+	After int64 `json:"after"` // Next of the page before; 0: the first
+}
+
+// Listing answers POST /v1/list.
+type Listing struct {
+	Dir     bool        `json:"dir"` // the path is a directory, Entries are its children
+	Entries []ListEntry `json:"entries"`
+	Next    int64       `json:"next"` // 0: this was the last page
+}
+
+// ListEntry is one line of `vdfs ls`.
+type ListEntry struct {
+	Name   Path      `json:"name"`
+	Kind   string    `json:"kind"` // as in Info, of special files the exact kind
+	Mode   uint32    `json:"mode"` // permission bits
+	Nlink  uint32    `json:"nlink"`
+	UID    uint32    `json:"uid"`
+	GID    uint32    `json:"gid"`
+	Size   int64     `json:"size"`
+	Mtime  time.Time `json:"mtime"`
+	Target Path      `json:"target,omitempty"` // of a symlink
+	State  string    `json:"state"`
+}
+
+// PathsRequest is the body of POST /v1/pin, /v1/unpin, /v1/fetch and /v1/offload.
+type PathsRequest struct {
+	Paths         []Path `json:"paths"`
+	Wait          bool   `json:"wait,omitempty"`           // pin, fetch: answer when the bytes are here
+	IncludePinned bool   `json:"include_pinned,omitempty"` // offload
+	DryRun        bool   `json:"dry_run,omitempty"`        // offload: only say what would happen
+}
+
+// PathsResult is the result of those four.
+type PathsResult struct {
+	Paths   int64     `json:"paths"` // of the request, that were done
+	Files   int64     `json:"files"` // at or below them that had something to do
+	Bytes   int64     `json:"bytes"` // freed, queued or fetched
+	Refused []Refusal `json:"refused"`
+}
+
+// Progress is how far a long request is. Totals grow while work is found.
+type Progress struct {
+	Done  int64 `json:"done"`
+	Total int64 `json:"total"`
+	Bytes bool  `json:"bytes,omitempty"` // the unit; else things
+}
+
+// SyncRequest is the body of POST /v1/sync. No names: every conduit.
+type SyncRequest struct {
+	Conduits     []string `json:"conduits,omitempty"`
+	Wait         bool     `json:"wait,omitempty"` // answer when nothing can proceed
+	Rescan       bool     `json:"rescan,omitempty"`
+	AllowDeletes bool     `json:"allow_deletes,omitempty"`
+	Cancel       bool     `json:"cancel,omitempty"`
+}
+
+// SyncResult is the result of POST /v1/sync.
+type SyncResult struct {
+	State   string    `json:"state"` // started, done, conflicts, unreachable, parked, held
+	Blocked []Refusal `json:"blocked"`
+}
+
+// QueueItem is one element of GET /v1/queue: up to 1000 in the order of their
+// ids. ?after=ID is the next page, ?stuck=1 leaves only those with an error.
+type QueueItem struct {
+	ID        int64      `json:"id"`
+	Conduit   string     `json:"conduit"`
+	Path      Path       `json:"path"`
+	Origin    string     `json:"origin"`    // local, remote
+	Operation string     `json:"operation"` // create, update, delete, move
+	Status    string     `json:"status"`
+	Attempts  int        `json:"attempts"`
+	Next      *time.Time `json:"next_attempt"` // null: at once, or when its cause ends
+	Error     string     `json:"error"`
+	Created   time.Time  `json:"created"`
+}
+
+// Generation is one element of GET /v1/history?conduit=NAME, newest first.
+type Generation struct {
+	Conduit      string     `json:"conduit"`
+	Generation   int64      `json:"generation"`
+	Started      time.Time  `json:"started"`
+	Completed    *time.Time `json:"completed"` // null: under way
+	Copied       int64      `json:"copied"`
+	Deleted      int64      `json:"deleted"`
+	Conflicts    int64      `json:"conflicts"`
+	Bytes        int64      `json:"bytes"`
+	Errors       int64      `json:"errors"`
+	Verification string     `json:"verification"`
+}
+
+// ConflictInfo is one element of GET /v1/conflicts; ?path=P leaves those of one file.
+type ConflictInfo struct {
+	ID           int64  `json:"id"`
+	Path         Path   `json:"path"`
+	ConflictPath Path   `json:"conflict_path"`
+	Type         string `json:"type"`
+	Strategy     string `json:"strategy"`
+	Local        Side   `json:"local"`
+	Remote       Side   `json:"remote"`
+	State        string `json:"state"` // open, resolved
+}
+
+// Side is one version in a conflict, as it was when the conflict arose.
+type Side struct {
+	Size   int64     `json:"size"`
+	Mtime  time.Time `json:"mtime"`
+	Device string    `json:"device,omitempty"`
+	Hash   string    `json:"hash,omitempty"`
+}
+
+// ResolveRequest is the body of POST /v1/conflicts/resolve.
+type ResolveRequest struct {
+	Path   Path   `json:"path"`
+	Keep   string `json:"keep"`             // local, remote, both, merged
+	Merged []byte `json:"merged,omitempty"` // with merged: the content to keep, base64 in JSON
+}
+
+// ConduitSpec is the body of POST /v1/conduits.
+type ConduitSpec struct {
+	Name   string `json:"name"`
+	Source string `json:"source"`
+	Target string `json:"target"`
+	Policy string `json:"policy"`       // offload or synchronize
+	At     Path   `json:"at,omitempty"` // directory of the drive; "": where source or target says
+}
+
+// PauseRequest is the body of POST /v1/pause; 0 seconds: until resumed.
+type PauseRequest struct {
+	Seconds int64 `json:"seconds"`
+}
+
+// UnmountRequest is the body of POST /v1/unmount. The answer comes when the mount is gone; the daemon then ends.
+type UnmountRequest struct {
+	Lazy bool `json:"lazy,omitempty"` // detach even while programs use it
+	Wait bool `json:"wait,omitempty"` // first until everything is sent
+}
+
+// Holder is a process that keeps a mount busy.
+type Holder struct {
+	PID     int    `json:"pid"`
+	Command string `json:"command"`
+	How     string `json:"how"` // cwd, root, exe, file, mmap
+	Path    Path   `json:"path"`
+}
+
+// Problems answers GET /v1/doctor.
+type Problems struct {
+	Problems []Problem `json:"problems"`
+}
+
+// Problem is one thing that is not as it should be in the index or the content.
+type Problem struct {
+	What   string `json:"what"`
+	Repair string `json:"repair,omitempty"` // what --repair does about it; "": nothing can be done
+}
+
+// None is an empty request or response body.
+type None struct{}

@@ -1,0 +1,235 @@
+package daemon
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+
+	"vdfs/cmd/config"
+	"vdfs/cmd/control"
+	fuse "vdfs/fs"
+)
+
+// refuse is an error that says, in one line, why nothing was done.
+func refuse(code control.Code, format string, args ...any) error {
+	return &control.Error{Code: code, Message: fmt.Sprintf(format, args...)}
+}
+
+// resolve makes a path absolute and free of symbolic links, as far as it exists:
+// what does not exist yet is kept as it was written.
+func resolve(path string) (string, error) {
+	path, err := filepath.Abs(path)
+	if err != nil {
+		return "", fmt.Errorf("resolve %s: %w", path, err)
+	}
+	rest := ""
+	for dir := path; ; dir = filepath.Dir(dir) {
+		real, err := filepath.EvalSymlinks(dir)
+		if err == nil {
+			return filepath.Join(real, rest), nil
+		}
+		if dir == "/" || !(errors.Is(err, fs.ErrNotExist) || stale(err)) {
+			return "", fmt.Errorf("resolve %s: %w", path, err)
+		}
+		rest = filepath.Join(filepath.Base(dir), rest)
+	}
+}
+
+// checkMountpoint resolves the directory to mount on and refuses it unless it is
+// an empty directory that nothing is mounted on. What a dead daemon left there is taken away first.
+func checkMountpoint(path string) (string, error) {
+	if path == "" {
+		return "", refuse(control.Usage, "mountpoint is empty")
+	}
+	dir, err := fuse.CheckMountpoint(path)
+	if errors.Is(err, fuse.ErrStaleMount) {
+		if _, err := fuse.Recover(path); err != nil {
+			return "", err
+		}
+		dir, err = fuse.CheckMountpoint(path)
+	}
+	switch {
+	case errors.Is(err, fuse.ErrMissing):
+		return "", refuse(control.Usage, "mountpoint %s does not exist (create it with mkdir)", path)
+	case errors.Is(err, fuse.ErrNotDirectory):
+		return "", refuse(control.Usage, "mountpoint %s is not a directory", path)
+	case errors.Is(err, fuse.ErrNotEmpty):
+		return "", refuse(control.Usage, "mountpoint %s is not empty", path)
+	case errors.Is(err, fuse.ErrMounted):
+		return "", alreadyMounted(path)
+	}
+	return dir, err
+}
+
+// alreadyMounted tells a drive that is mounted already from something else in the way.
+func alreadyMounted(path string) error {
+	dir, err := resolve(path)
+	if err != nil {
+		return err
+	}
+	m, err := mountAt(dir)
+	if err != nil {
+		return err
+	}
+	if m == nil || m.ours() {
+		return refuse(control.Failed, "%s is already mounted by vdfs", dir)
+	}
+	return refuse(control.Usage, "%s is already a mountpoint (%s, type %s)", dir, m.source, m.kind)
+}
+
+// RecoverMount takes away what a daemon that is gone left mounted at path and reports whether there was such a mount.
+func RecoverMount(path string) (bool, error) { return fuse.Recover(path) }
+
+// Resolve makes a path absolute and free of symbolic links, as far as it exists.
+func Resolve(path string) (string, error) { return resolve(path) }
+
+// EndpointDir is the directory behind an endpoint as a person writes it: /path,
+// dir:/path or a relative path with a slash. Other storages are refused by name.
+func EndpointDir(endpoint string) (string, error) {
+	path, isDir := strings.CutPrefix(endpoint, "dir:")
+	if !isDir {
+		if scheme, _, ok := strings.Cut(endpoint, ":"); ok && !strings.Contains(scheme, "/") {
+			return "", refuse(control.Usage, "endpoint %q: storages of type %q are not supported by this version", scheme+":…", scheme)
+		}
+	}
+	if path == "" {
+		return "", refuse(control.Usage, "endpoint %q names no directory", endpoint)
+	}
+	return resolve(path)
+}
+
+// usableEndpoint refuses a directory that cannot serve as an endpoint.
+func usableEndpoint(dir string) error {
+	fi, err := os.Stat(dir)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return refuse(control.Unreachable, "endpoint %s does not exist", dir)
+	case errors.Is(err, fs.ErrPermission):
+		return refuse(control.Unreachable, "endpoint %s cannot be read: permission denied", dir)
+	case err != nil:
+		return refuse(control.Unreachable, "endpoint %s: %v", dir, err)
+	case !fi.IsDir():
+		return refuse(control.Failed, "endpoint %s is not a directory", dir)
+	}
+	d, err := os.Open(dir)
+	if err == nil {
+		_, err = d.Readdirnames(1)
+		err = errors.Join(ignore(err, io.EOF), d.Close())
+	}
+	if errors.Is(err, fs.ErrPermission) {
+		return refuse(control.Unreachable, "endpoint %s cannot be read: permission denied", dir)
+	}
+	if err != nil {
+		return refuse(control.Unreachable, "endpoint %s cannot be read: %v", dir, err)
+	}
+	return nil
+}
+
+func ignore(err, target error) error {
+	if errors.Is(err, target) {
+		return nil
+	}
+	return err
+}
+
+// stateDirs are the directories vdfs itself writes to for a drive, resolved.
+func stateDirs(p config.Paths, c config.Config) ([]string, error) {
+	var dirs []string
+	for _, dir := range []string{p.Data, p.Runtime, c.CacheDir(p)} {
+		real, err := resolve(dir)
+		if err != nil {
+			return nil, err
+		}
+		dirs = append(dirs, real)
+	}
+	return dirs, nil
+}
+
+// separate refuses places that contain one another: the drive would show itself,
+// or sync its own state. All paths are resolved. embedded is the one directory
+// inside the state that may be an endpoint.
+func separate(mountpoint, endpoint, embedded string, state []string) error {
+	for _, dir := range state {
+		switch {
+		case contains(dir, mountpoint):
+			return refuse(control.Usage, "mountpoint %s is inside the state directory %s", mountpoint, dir)
+		case contains(mountpoint, dir):
+			return refuse(control.Usage, "the state directory %s is inside the mountpoint %s", dir, mountpoint)
+		}
+	}
+	if endpoint == "" || endpoint == embedded {
+		return nil
+	}
+	var within []string
+	if contains(endpoint, mountpoint) {
+		within = append(within, "the mountpoint "+mountpoint)
+	}
+	for _, dir := range state {
+		if contains(endpoint, dir) {
+			within = append(within, "the state directory "+dir)
+			break
+		}
+	}
+	if len(within) > 0 {
+		return refuse(control.Usage, "endpoint %s contains %s: choose a directory beside them", endpoint, strings.Join(within, " and "))
+	}
+	if contains(mountpoint, endpoint) {
+		return refuse(control.Usage, "endpoint %s is inside the mountpoint %s", endpoint, mountpoint)
+	}
+	for _, dir := range state {
+		if contains(dir, endpoint) {
+			return refuse(control.Usage, "endpoint %s is inside the state directory %s", endpoint, dir)
+		}
+	}
+	return nil
+}
+
+// contains reports whether inner is outer or below it, by name or, where both
+// exist, by identity (a bind mount has two names).
+func contains(outer, inner string) bool {
+	if below(outer, inner) {
+		return true
+	}
+	top, err := os.Stat(outer)
+	if err != nil {
+		return false
+	}
+	for dir := inner; ; dir = filepath.Dir(dir) {
+		if fi, err := os.Stat(dir); err == nil && os.SameFile(top, fi) {
+			return true
+		}
+		if dir == "/" {
+			return false
+		}
+	}
+}
+
+func below(outer, inner string) bool {
+	return inner == outer || outer == "/" || strings.HasPrefix(inner, outer+"/")
+}
+
+// fuseReady refuses where this machine cannot mount, naming what is missing.
+func fuseReady() error {
+	f, err := os.OpenFile("/dev/fuse", os.O_RDWR, 0)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return refuse(control.Failed, "this machine has no /dev/fuse: load the kernel module (modprobe fuse) and install the package fuse3")
+	case err != nil:
+		return refuse(control.Failed, "/dev/fuse cannot be opened: %v (is the package fuse3 installed?)", err)
+	}
+	if err := f.Close(); err != nil {
+		return fmt.Errorf("close /dev/fuse: %w", err)
+	}
+	if os.Geteuid() == 0 {
+		return nil
+	}
+	if _, err := exec.LookPath("fusermount3"); err != nil {
+		return refuse(control.Failed, "fusermount3 is missing: install the package fuse3")
+	}
+	return nil
+}

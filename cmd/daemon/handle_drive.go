@@ -1,0 +1,177 @@
+package daemon
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+
+	"vdfs/cache"
+	"vdfs/cmd/control"
+	fuse "vdfs/fs"
+	"vdfs/syncer"
+)
+
+// handlers is what the control socket serves.
+func (d *daemon) handlers() control.Handlers {
+	return control.Handlers{
+		Drive:    driveHandler{d},
+		Files:    fileHandler{d.parts, walker{d.parts.cache, d.parts.engine, d.parts.wait}},
+		Sync:     syncHandler{d.parts},
+		Conduits: conduitHandler{d},
+	}
+}
+
+// driveHandler is a control.DriveHandler.
+type driveHandler struct{ d *daemon }
+
+// Drive says who is there.
+func (h driveHandler) Drive(context.Context) (control.Drive, error) { return h.d.who(), nil }
+
+// Status gathers the state of everything. Its cost grows with the queue, not with the drive.
+func (h driveHandler) Status(context.Context) (control.Status, error) {
+	p := h.d.parts
+	conduits, notes, err := p.conduits()
+	if err != nil {
+		return control.Status{}, err
+	}
+	stats, err := p.cache.StatFS()
+	if err != nil {
+		return control.Status{}, err
+	}
+	s := control.Status{
+		Version: h.d.plan.Version, Drive: filepath.Base(h.d.plan.mountpoint), Mountpoint: control.Path(h.d.plan.mountpoint),
+		Conduits: conduits, State: driveState(conduits, p.engine.Paused()), Nodes: stats.Nodes, Notes: notes,
+		Cache: control.CacheStatus{Bytes: stats.ContentBytes, Free: stats.DiskAvailable},
+	}
+	err = p.cache.View(func(tx *cache.Tx) (err error) {
+		if s.Cache.Dirty, err = tx.DirtyBytes(); err != nil {
+			return err
+		}
+		if s.Cache.Pinned, err = pinnedBytes(tx); err != nil {
+			return err
+		}
+		counts, err := tx.CountItems()
+		s.Queue = queueCounts(counts)
+		return err
+	})
+	if err != nil {
+		return control.Status{}, err
+	}
+	s.Memory, err = residentMemory()
+	return s, err
+}
+
+// pinnedBytes asks an index that can add up what pins keep here.
+func pinnedBytes(tx any) (int64, error) {
+	if p, ok := tx.(interface{ PinnedBytes() (int64, error) }); ok {
+		return p.PinnedBytes()
+	}
+	return 0, nil
+}
+
+// driveState is the one word for the whole drive: the worst of its conduits, unless a person paused everything.
+func driveState(conduits []control.ConduitStatus, paused bool) string {
+	if paused {
+		return "paused"
+	}
+	for _, state := range []string{"error", "offline", "attention", "syncing"} {
+		for _, c := range conduits {
+			if c.State == state {
+				return state
+			}
+		}
+	}
+	return "idle"
+}
+
+func queueCounts(counts []cache.ItemCount) control.QueueCounts {
+	var q control.QueueCounts
+	for _, c := range counts {
+		switch c.Status {
+		case cache.ItemNew:
+			q.New += c.Count
+		case cache.ItemValidated:
+			q.Validated += c.Count
+		case cache.ItemProcessing:
+			q.Processing += c.Count
+		case cache.ItemConflicted:
+			q.Conflicted += c.Count
+		case cache.ItemError:
+			q.Error += c.Count
+		}
+	}
+	return q
+}
+
+// residentMemory is what the kernel charges this process with, in bytes.
+func residentMemory() (int64, error) {
+	data, err := os.ReadFile("/proc/self/statm")
+	if err != nil {
+		return 0, fmt.Errorf("read memory use: %w", err)
+	}
+	fields := bytes.Fields(data)
+	if len(fields) < 2 {
+		return 0, fmt.Errorf("read memory use: %q", data)
+	}
+	pages, err := strconv.ParseInt(string(fields[1]), 10, 64)
+	if err != nil {
+		return 0, fmt.Errorf("read memory use: %w", err)
+	}
+	return pages * int64(os.Getpagesize()), nil
+}
+
+// Doctor looks for what must not be, in the index and in the content.
+func (h driveHandler) Doctor(ctx context.Context) (control.Problems, error) {
+	found, err := h.d.parts.cache.Check(ctx)
+	return Problems(found), err
+}
+
+// Problems are the cache's findings as the protocol has them.
+func Problems(found []cache.Problem) control.Problems {
+	out := control.Problems{Problems: []control.Problem{}}
+	for _, p := range found {
+		repair := ""
+		if p.Mendable {
+			repair = "vdfs doctor --repair mends it"
+		}
+		out.Problems = append(out.Problems, control.Problem{What: p.String(), Repair: repair})
+	}
+	return out
+}
+
+// Unmount ends the mount, and with it the daemon; that follows once this is answered.
+func (h driveHandler) Unmount(ctx context.Context, r control.UnmountRequest) error {
+	if r.Wait {
+		if err := h.sendAll(ctx); err != nil {
+			return err
+		}
+	}
+	err := h.d.server.Unmount(r.Lazy)
+	if !errors.Is(err, fuse.ErrInUse) {
+		return err
+	}
+	by := "a program of another user, or a mount below it"
+	if found := h.d.holders(); len(found) > 0 {
+		by = describe(found)
+	}
+	return refuse(control.Failed, "%s is in use by %s; close it, or use --lazy", h.d.plan.mountpoint, by)
+}
+
+// sendAll is the end of `unmount --wait`: nothing is unmounted while something could not be sent.
+func (h driveHandler) sendAll(ctx context.Context) error {
+	result, err := h.d.parts.engine.Sync(ctx, syncer.SyncRequest{Wait: true})
+	if err != nil {
+		return coded(err)
+	}
+	switch result.State {
+	case "done", "conflicts":
+		return nil
+	case "unreachable":
+		return refuse(control.Unreachable, "not unmounted: an endpoint is unreachable, not everything is sent")
+	}
+	return refuse(control.Partly, "not unmounted: %d changes cannot be sent (see vdfs errors)", len(result.Blocked))
+}

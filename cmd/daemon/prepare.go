@@ -1,0 +1,111 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"time"
+
+	"vdfs/cmd/config"
+	"vdfs/cmd/control"
+)
+
+// plan is what a start will do, found out without changing anything but a stale mount.
+type plan struct {
+	Options
+	conf       config.Config
+	mountpoint string   // resolved
+	from       string   // resolved; the embedded directory where nothing was asked for
+	embedded   string   // resolved
+	asked      bool     // from was asked for
+	first      bool     // there is no index yet
+	state      []string // resolved directories of vdfs itself
+}
+
+// prepare refuses whatever can be refused.
+func prepare(ctx context.Context, o Options) (*plan, error) {
+	p := &plan{Options: o, asked: o.From != ""}
+	host, err := os.Hostname()
+	if err != nil {
+		return nil, fmt.Errorf("find the name of this machine: %w", err)
+	}
+	if p.conf, err = config.Load(o.Paths.Config, host); err != nil {
+		return nil, configError(err)
+	}
+	if err := fuseReady(); err != nil {
+		return nil, err
+	}
+	if p.mountpoint, err = checkMountpoint(o.Mountpoint); err != nil {
+		return nil, err
+	}
+	if err := soleDaemon(ctx, o.Paths); err != nil {
+		return nil, err
+	}
+	if p.first, err = missing(filepath.Join(p.conf.CacheDir(o.Paths), "index.db")); err != nil {
+		return nil, err
+	}
+	if p.state, err = stateDirs(o.Paths, p.conf); err != nil {
+		return nil, err
+	}
+	return p, p.checkEndpoint()
+}
+
+// configError is the owner's to mend: it is about what they wrote.
+func configError(err error) error {
+	if errors.Is(err, config.ErrInvalid) {
+		return &control.Error{Code: control.Usage, Message: err.Error()}
+	}
+	return err
+}
+
+// checkEndpoint looks at the endpoint of a first mount. Of a later one it may be away: the drive works without it.
+func (p *plan) checkEndpoint() error {
+	var err error
+	if p.embedded, err = resolve(p.Paths.Embedded()); err != nil {
+		return err
+	}
+	p.from = p.embedded
+	if p.asked {
+		if p.from, err = EndpointDir(p.From); err != nil {
+			return err
+		}
+	}
+	endpoint := p.from
+	if !p.asked && !p.first {
+		endpoint = "" // whatever the conduits say, which were checked when they were made
+	}
+	if p.first && p.asked && p.from != p.embedded {
+		if err := usableEndpoint(p.from); err != nil {
+			return err
+		}
+	}
+	return separate(p.mountpoint, endpoint, p.embedded, p.state)
+}
+
+// soleDaemon refuses to start beside a daemon of the same drive.
+func soleDaemon(ctx context.Context, paths config.Paths) error {
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	d, err := control.NewClient(paths.Socket()).Drive(ctx)
+	if err == nil {
+		return refuse(control.Failed, "a daemon of this drive is running already (pid %d): it is mounted at %s", d.PID, d.Mountpoint)
+	}
+	if control.AsError(err).Code == control.NoDrive {
+		return nil
+	}
+	return err
+}
+
+func missing(path string) (bool, error) {
+	_, err := os.Lstat(path)
+	if err == nil {
+		return false, nil
+	}
+	if errors.Is(err, fs.ErrNotExist) {
+		return true, nil
+	}
+	return false, fmt.Errorf("look for the index: %w", err)
+}

@@ -1,0 +1,116 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"time"
+
+	"vdfs/cache"
+	"vdfs/cmd/control"
+	"vdfs/offload"
+	"vdfs/syncer"
+	"vdfs/syncer/remote"
+	"vdfs/syncer/remote/dir"
+)
+
+const (
+	homeConduit = "home"   // the conduit that a first mount makes
+	drivePrefix = "drive:" // begins the name of a directory of the drive where an endpoint is named
+)
+
+// parts are the layers of one drive, joined: offload fetches through the syncer,
+// the mount lists through the syncer and hydrates through offload.
+type parts struct {
+	cache   *cache.Cache
+	engine  *syncer.Engine
+	offload *offload.Manager
+	states  states
+	wait    time.Duration // how long a person's request waits for an endpoint
+	clock   func() time.Time
+}
+
+// assemble opens the drive. It starts nothing.
+func (d *daemon) assemble(ctx context.Context) (_ *parts, err error) {
+	conf := d.plan.conf
+	c, err := d.openCache(ctx)
+	if err != nil {
+		return nil, err
+	}
+	p := &parts{cache: c, wait: time.Duration(conf.Hydrate.Timeout), clock: time.Now}
+	p.engine, err = syncer.New(syncer.Options{
+		Cache: c, Open: d.openEndpoint, Device: conf.Device.Name, Logger: d.log, Clock: time.Now,
+		Interval: time.Duration(conf.Sync.Interval), GuardCount: conf.Guard.MaxDeleteCount, GuardPercent: conf.Guard.MaxDeletePercent,
+		UID: uint32(os.Getuid()), GID: uint32(os.Getgid()),
+	})
+	if err != nil {
+		return nil, errors.Join(err, c.Close())
+	}
+	p.offload = offload.New(offload.Options{
+		Cache: c, Source: p.engine, Clock: time.Now, Logger: d.log, Timeout: time.Duration(conf.Hydrate.Timeout),
+	})
+	p.states = states{p}
+	return p, nil
+}
+
+// openEndpoint opens the storage of a leg. Leg 0 is one that is only looked at before its conduit is made.
+func (d *daemon) openEndpoint(_ context.Context, endpoint string, leg cache.Leg) (remote.Endpoint, error) {
+	root, err := EndpointDir(endpoint)
+	if err != nil {
+		return nil, err
+	}
+	return dir.Open(root, dir.Options{
+		Staging: d.plan.Paths.Staging(int64(leg.ID)), KnownRoot: leg.Identity,
+		Poll: time.Duration(d.plan.conf.Sync.Interval), Now: time.Now, Logger: d.log,
+	})
+}
+
+// firstConduit connects a drive that has no conduit yet, and refuses --from where it is connected to something else.
+func (d *daemon) firstConduit(ctx context.Context) (created bool, err error) {
+	all, err := d.parts.engine.Status()
+	if err != nil {
+		return false, err
+	}
+	if len(all) > 0 {
+		return false, d.sameEndpoint(all)
+	}
+	if d.plan.from == d.plan.embedded {
+		if err := os.MkdirAll(d.plan.from, 0o700); err != nil {
+			return false, fmt.Errorf("create the drive's own directory: %w", err)
+		}
+	} else if err := usableEndpoint(d.plan.from); err != nil {
+		return false, err
+	}
+	_, err = d.parts.engine.CreateConduit(ctx, syncer.Spec{
+		Name: homeConduit, Source: drivePrefix + "/", Target: d.plan.from, Policy: syncer.PolicyOffload,
+	})
+	if err != nil {
+		return false, fmt.Errorf("connect the drive to %s: %w", d.plan.from, coded(err))
+	}
+	return true, nil
+}
+
+// sameEndpoint refuses --from where no conduit has that endpoint, and a mountpoint inside an endpoint of any.
+func (d *daemon) sameEndpoint(all []syncer.ConduitStatus) error {
+	found := ""
+	for _, c := range all {
+		endpoint := c.Target
+		if strings.HasPrefix(endpoint, drivePrefix) {
+			endpoint = c.Source
+		}
+		root, err := EndpointDir(endpoint)
+		if err != nil {
+			return err
+		}
+		if err := separate(d.plan.mountpoint, root, d.plan.embedded, d.plan.state); err != nil {
+			return err
+		}
+		if !d.plan.asked || root == d.plan.from {
+			return nil
+		}
+		found = fmt.Sprintf("%s (conduit %s)", root, c.Name)
+	}
+	return refuse(control.Failed, "the drive is connected to %s already; --from is for the first mount, `vdfs conduit create` adds storages", found)
+}

@@ -1,0 +1,234 @@
+package fs
+
+import (
+	"context"
+	"errors"
+	"math"
+	"sync/atomic"
+	"time"
+
+	"github.com/hanwen/go-fuse/v2/fuse"
+	"golang.org/x/sys/unix"
+
+	"vdfs/cache"
+)
+
+const (
+	// blockSize is the unit of st_blocks.
+	blockSize = 512
+	// ioSize is what programs are told to read and write at a time. Every request costs tens of microseconds, so stdio's
+	// usual 4 KiB would be several times slower.
+	ioSize = 128 << 10
+)
+
+// kindBits are the file type bits of st_mode.
+var kindBits = [...]uint32{
+	cache.File: unix.S_IFREG, cache.Dir: unix.S_IFDIR, cache.Symlink: unix.S_IFLNK, cache.Fifo: unix.S_IFIFO,
+	cache.Socket: unix.S_IFSOCK, cache.CharDevice: unix.S_IFCHR, cache.BlockDevice: unix.S_IFBLK,
+}
+
+// kindOf is the kind with these type bits; false: there is none.
+func kindOf(mode uint32) (cache.Kind, bool) {
+	for k, bits := range kindBits {
+		if k != 0 && bits == mode&unix.S_IFMT {
+			return cache.Kind(k), true
+		}
+	}
+	return 0, mode&unix.S_IFMT == 0
+}
+
+// split cuts nanoseconds since 1970 into what stat has.
+func split(ns int64) (sec uint64, nsec uint32) {
+	s, n := ns/1e9, ns%1e9
+	if n < 0 {
+		s, n = s-1, n+1e9
+	}
+	return uint64(s), uint32(n)
+}
+
+// nanos is the inverse of split; a time that does not fit becomes the nearest that does.
+func nanos(t time.Time) int64 {
+	switch s := t.Unix(); {
+	case s > math.MaxInt64/int64(time.Second)-1:
+		return math.MaxInt64
+	case s < math.MinInt64/int64(time.Second)+1:
+		return math.MinInt64
+	}
+	return t.UnixNano()
+}
+
+func fillAttr(out *fuse.Attr, n *cache.Node) {
+	out.Ino = uint64(n.Ino)
+	out.Size = uint64(n.Size)
+	// By the size, as if every byte were here: a file with fewer blocks than its size needs is sparse for tar and cp, and
+	// they would take the bytes that are elsewhere for zeros.
+	out.Blocks = (out.Size + blockSize - 1) / blockSize
+	out.Atime, out.Atimensec = split(n.Atime)
+	out.Mtime, out.Mtimensec = split(n.Mtime)
+	out.Ctime, out.Ctimensec = split(n.Ctime)
+	out.Mode = kindBits[n.Kind] | n.Mode&0o7777
+	out.Nlink = n.Nlink
+	out.Owner = fuse.Owner{Uid: n.UID, Gid: n.GID}
+	out.Rdev = n.Rdev
+	out.Blksize = ioSize
+}
+
+// GetAttr answers stat. A directory that was removed while it is open still answers, with no links.
+func (d *drive) GetAttr(_ <-chan struct{}, input *fuse.GetAttrIn, out *fuse.AttrOut) fuse.Status {
+	ino := cache.Ino(input.NodeId)
+	n, err := d.cache.Attr(ino)
+	if errors.Is(err, cache.ErrNotFound) {
+		var ok bool
+		if n, ok = d.open.removed(ino); ok {
+			err = nil
+		}
+	}
+	if err != nil {
+		return d.fail("getattr", input.NodeId, err)
+	}
+	out.SetTimeout(validity)
+	fillAttr(&out.Attr, &n)
+	return fuse.OK
+}
+
+// SetAttr changes attributes; a new size may need the rest of the file first.
+func (d *drive) SetAttr(cancel <-chan struct{}, input *fuse.SetAttrIn, out *fuse.AttrOut) fuse.Status {
+	ino := cache.Ino(input.NodeId)
+	attrs := attrsOf(input)
+	if err := d.dropSetid(ino, input, &attrs); err != nil {
+		return d.fail("setattr", input.NodeId, err)
+	}
+	resized := attrs.Size != nil
+	if fh, ok := input.GetFh(); ok && resized {
+		if f := d.files.get(fh); f != nil && f.write {
+			size := *attrs.Size
+			if err := d.withBytes(waiting(cancel, &input.InHeader), f, func() error { return f.Truncate(size) }); err != nil {
+				return d.fail("truncate", input.NodeId, err)
+			}
+			attrs.Size = nil
+		}
+	}
+	var n cache.Node
+	err := d.completed(waiting(cancel, &input.InHeader), ino, func() (err error) {
+		n, err = d.cache.SetAttr(ino, attrs)
+		return err
+	})
+	if err != nil {
+		return d.fail("setattr", input.NodeId, err)
+	}
+	if resized {
+		d.pages.follow(ino, n.Version) // the kernel cuts its pages too
+	}
+	if attrs.Mode != nil && *attrs.Mode&setid != 0 {
+		d.setidGen.bump()
+	}
+	out.SetTimeout(validity)
+	fillAttr(&out.Attr, &n)
+	return fuse.OK
+}
+
+// completed runs an operation that may need the whole file, and once more when it does.
+func (d *drive) completed(ctx context.Context, ino cache.Ino, op func() error) error {
+	err := op()
+	if !errors.Is(err, cache.ErrNotLocal) {
+		return err
+	}
+	if err := d.hydrator.Complete(ctx, ino); err != nil {
+		return err
+	}
+	return op()
+}
+
+func attrsOf(input *fuse.SetAttrIn) (a cache.Attrs) {
+	if mode, ok := input.GetMode(); ok {
+		a.Mode = &mode
+	}
+	if uid, ok := input.GetUID(); ok {
+		a.UID = &uid
+	}
+	if gid, ok := input.GetGID(); ok {
+		a.GID = &gid
+	}
+	if size, ok := input.GetSize(); ok {
+		s := int64(size)
+		a.Size = &s
+	}
+	if t, ok := input.GetATime(); ok {
+		ns := nanos(t)
+		a.Atime = &ns
+	}
+	if t, ok := input.GetMTime(); ok {
+		ns := nanos(t)
+		a.Mtime = &ns
+	}
+	return a
+}
+
+// setid are the bits that a change of owner or content by another must not leave on a program.
+const setid = unix.S_ISUID | unix.S_ISGID
+
+// withoutSetid is the mode after such a change. Without group execution the group bit means mandatory locking and stays.
+func withoutSetid(mode uint32) uint32 {
+	mode &^= unix.S_ISUID
+	if mode&unix.S_IXGRP != 0 {
+		mode &^= unix.S_ISGID
+	}
+	return mode
+}
+
+// dropSetid adds to a change what the kernel leaves to us since we asked for HANDLE_KILLPRIV_V2: chown always takes the
+// bits off a file, truncation when the kernel says so.
+func (d *drive) dropSetid(ino cache.Ino, input *fuse.SetAttrIn, attrs *cache.Attrs) error {
+	chown := attrs.UID != nil || attrs.GID != nil
+	if attrs.Mode != nil || !chown && input.Valid&fuse.FATTR_KILL_SUIDGID == 0 {
+		return nil
+	}
+	n, err := d.cache.Attr(ino)
+	if err != nil {
+		return err
+	}
+	if mode := withoutSetid(n.Mode); n.Kind == cache.File && mode != n.Mode {
+		attrs.Mode = &mode
+	}
+	return nil
+}
+
+// setidGeneration counts how often a mode with those bits was set, so that handles need not look at the mode before
+// every write.
+type setidGeneration struct{ n atomic.Uint64 }
+
+func (g *setidGeneration) bump() { g.n.Add(1) }
+
+// killSetid takes the bits off the file of a handle before an unprivileged write.
+func (d *drive) killSetid(f *file) error {
+	gen := d.setidGen.n.Load() + 1
+	if f.plain.Load() == gen {
+		return nil
+	}
+	n, err := d.cache.Attr(f.Ino())
+	if err != nil {
+		return err
+	}
+	if mode := withoutSetid(n.Mode); mode != n.Mode {
+		if _, err := d.cache.SetAttr(f.Ino(), cache.Attrs{Mode: &mode}); err != nil {
+			return err
+		}
+	}
+	f.plain.Store(gen)
+	return nil
+}
+
+// StatFs is of the disk below, where writes go first. It never waits for an endpoint.
+func (d *drive) StatFs(_ <-chan struct{}, header *fuse.InHeader, out *fuse.StatfsOut) fuse.Status {
+	s, err := d.cache.StatFS()
+	if err != nil {
+		return d.fail("statfs", header.NodeId, err)
+	}
+	block := max(s.BlockSize, 1)
+	*out = fuse.StatfsOut{
+		Blocks: uint64(s.DiskTotal / block), Bfree: uint64(s.DiskFree / block), Bavail: uint64(s.DiskAvailable / block),
+		Files: uint64(s.Nodes + s.FilesFree), Ffree: uint64(s.FilesFree),
+		Bsize: uint32(block), Frsize: uint32(block), NameLen: cache.MaxName,
+	}
+	return fuse.OK
+}

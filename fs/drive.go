@@ -1,0 +1,131 @@
+package fs
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"syscall"
+
+	"github.com/hanwen/go-fuse/v2/fuse"
+
+	"vdfs/cache"
+)
+
+// drive answers the kernel's requests. What it does not implement the kernel does itself or does without: access (it
+// checks modes: default_permissions), locks (local to this machine), O_TMPFILE, poll, bmap.
+type drive struct {
+	fuse.RawFileSystem
+	cache    *cache.Cache
+	hydrator Hydrator
+	lister   Lister
+	states   States
+	log      *slog.Logger
+
+	files table[file]
+	dirs  table[dir]
+	open  openDirs
+
+	known known
+	pages *stamps // of files, by version
+	names *stamps // of directories, by ctime
+	retry *stamps // of files whose open is being begun again, by version
+
+	notifier *notifier
+	gone     context.Context // ends with the mount
+	finish   context.CancelFunc
+	setidGen setidGeneration
+}
+
+func newDrive(opt Options) *drive {
+	d := &drive{
+		RawFileSystem: fuse.NewDefaultRawFileSystem(),
+		cache:         opt.Cache, hydrator: opt.Hydrator, lister: opt.Lister, states: opt.States, log: opt.Logger,
+		pages: newStamps(stampsMax), names: newStamps(stampsMax), retry: newStamps(stampsMax),
+	}
+	d.gone, d.finish = context.WithCancel(context.Background())
+	d.known.nodes.add(cache.RootIno)
+	// Subscribed before the kernel can know anything.
+	d.notifier = newNotifier(d, opt.Cache.Feed())
+	return d
+}
+
+// String names the file system in the library's messages.
+func (d *drive) String() string { return "vdfs" }
+
+// OnUnmount closes what the kernel will not release any more.
+func (d *drive) OnUnmount() {
+	d.finish()
+	for _, f := range d.files.drain() {
+		f.stop()
+		if err := f.Close(); err != nil {
+			d.log.Warn("close file at unmount", "ino", f.Ino(), "error", err)
+		}
+	}
+	d.dirs.drain()
+}
+
+// waiting is the context of a request that waits: it ends when the program is interrupted.
+func waiting(cancel <-chan struct{}, h *fuse.InHeader) context.Context {
+	return &fuse.Context{Caller: h.Caller, Cancel: cancel}
+}
+
+// list brings the names of a directory here unless they are.
+func (d *drive) list(ctx context.Context, ino cache.Ino) error {
+	n, err := d.cache.Attr(ino)
+	if err != nil || n.Kind != cache.Dir || n.Listing == cache.Listed {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, waitMax)
+	defer cancel()
+	if err := d.lister.List(ctx, ino); err != nil {
+		return fmt.Errorf("list directory %d: %w", ino, err)
+	}
+	return nil
+}
+
+// child is a name in a directory; an empty name: the directory alone.
+type child struct {
+	parent cache.Ino
+	name   string
+}
+
+// listed runs an operation on names, and once more after it turned out that a directory it needs was never listed:
+// one of the parents, or, for removals and replacements, what the name itself stands for.
+func (d *drive) listed(cancel <-chan struct{}, h *fuse.InHeader, op func() error, at ...child) error {
+	err := op()
+	if !errors.Is(err, cache.ErrNotListed) {
+		return err
+	}
+	ctx := waiting(cancel, h)
+	for _, c := range at {
+		if err := d.list(ctx, c.parent); err != nil {
+			return err
+		}
+		if c.name == "" {
+			continue
+		}
+		e, err := d.cache.Lookup(c.parent, c.name)
+		if err == nil && e.Node.Kind == cache.Dir {
+			err = d.list(ctx, e.Ino)
+		}
+		if err != nil && !errors.Is(err, cache.ErrNotFound) {
+			return err
+		}
+	}
+	return op()
+}
+
+// tooLong reports a name that no directory can hold, which is an error of its own even in a lookup.
+func tooLong(names ...string) bool {
+	for _, n := range names {
+		if len(n) > cache.MaxName {
+			return true
+		}
+	}
+	return false
+}
+
+const statusTooLong = fuse.Status(syscall.ENAMETOOLONG)
+
+func callerOf(h *fuse.InHeader) cache.Caller { return cache.Caller{UID: h.Uid, GID: h.Gid} }

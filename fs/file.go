@@ -1,0 +1,206 @@
+package fs
+
+import (
+	"context"
+	"errors"
+	"io"
+	"math"
+
+	"github.com/hanwen/go-fuse/v2/fuse"
+	"golang.org/x/sys/unix"
+
+	"vdfs/cache"
+)
+
+const (
+	// spliceMin is the read from which on moving pages through a pipe is cheaper than copying them.
+	spliceMin = 64 << 10
+	// copyMax bounds one copy_file_range request, so that it can be interrupted; programs go on where it ended.
+	copyMax = 32 << 20
+	copyBuf = 1 << 20
+)
+
+// Read waits only for its own range.
+func (d *drive) Read(cancel <-chan struct{}, input *fuse.ReadIn, buf []byte) (fuse.ReadResult, fuse.Status) {
+	f := d.files.get(input.Fh)
+	if f == nil {
+		return nil, fuse.EBADF
+	}
+	d.tell(f)
+	if !f.read.Load() && !f.read.Swap(true) {
+		d.cache.TouchAtime(f.Ino())
+	}
+	off := int64(input.Offset)
+	if len(buf) >= spliceMin {
+		if fd := f.Fd(); fd != nil {
+			return fuse.ReadResultFd(fd.Fd(), off, len(buf)), fuse.OK
+		}
+	}
+	n, err := f.ReadAt(buf, off)
+	if errors.Is(err, cache.ErrNotLocal) {
+		n, err = d.fetch(waiting(cancel, &input.InHeader), f, buf, off)
+	}
+	if err != nil && !errors.Is(err, io.EOF) {
+		return nil, d.fail("read", input.NodeId, err)
+	}
+	return fuse.ReadResultData(buf[:n]), fuse.OK
+}
+
+// fetch reads what is not here.
+func (d *drive) fetch(ctx context.Context, f *file, buf []byte, off int64) (int, error) {
+	if err := d.hydrator.Ensure(ctx, f.Ino(), off, int64(len(buf))); err != nil {
+		return 0, err
+	}
+	return f.ReadAt(buf, off)
+}
+
+// withBytes runs an operation on a handle that may need the whole file, and once more when it does.
+func (d *drive) withBytes(ctx context.Context, f *file, op func() error) error {
+	f.stop()
+	return d.completed(ctx, f.Ino(), op)
+}
+
+// Write waits for the whole file if some of it is missing.
+func (d *drive) Write(cancel <-chan struct{}, input *fuse.WriteIn, data []byte) (uint32, fuse.Status) {
+	f := d.files.get(input.Fh)
+	if f == nil {
+		return 0, fuse.EBADF
+	}
+	if input.WriteFlags&fuse.WRITE_KILL_SUIDGID != 0 {
+		if err := d.killSetid(f); err != nil {
+			return 0, d.fail("write", input.NodeId, err)
+		}
+	}
+	d.tell(f)
+	n, err := f.put(input, data)
+	if errors.Is(err, cache.ErrNotLocal) {
+		err = d.withBytes(waiting(cancel, &input.InHeader), f, func() error {
+			n, err = f.put(input, data)
+			return err
+		})
+	}
+	if err != nil && n == 0 {
+		return 0, d.fail("write", input.NodeId, err)
+	}
+	return uint32(n), fuse.OK // short: the program gets the error with the rest
+}
+
+// put writes where the kernel says. What comes back from mapped pages has its own place even on an appending handle.
+func (f *file) put(input *fuse.WriteIn, data []byte) (int, error) {
+	if input.Flags&unix.O_APPEND != 0 && input.WriteFlags&fuse.WRITE_CACHE == 0 {
+		return f.WriteAppend(data)
+	}
+	return f.WriteAt(data, int64(input.Offset))
+}
+
+// Flush is each close of each duplicate of a descriptor, written to or not. Everything is in the backing file already,
+// so there is nothing that could fail and nothing to wait for.
+func (d *drive) Flush(_ <-chan struct{}, input *fuse.FlushIn) fuse.Status {
+	if d.files.get(input.Fh) == nil {
+		return fuse.EBADF
+	}
+	return fuse.OK
+}
+
+// Fsync makes the file durable on this machine.
+func (d *drive) Fsync(_ <-chan struct{}, input *fuse.FsyncIn) fuse.Status {
+	f := d.files.get(input.Fh)
+	if f == nil {
+		return fuse.EBADF
+	}
+	return d.fail("fsync", input.NodeId, f.Sync())
+}
+
+// Lseek answers SEEK_DATA and SEEK_HOLE; what is elsewhere is data.
+func (d *drive) Lseek(_ <-chan struct{}, input *fuse.LseekIn, out *fuse.LseekOut) fuse.Status {
+	f := d.files.get(input.Fh)
+	if f == nil {
+		return fuse.EBADF
+	}
+	if input.Offset > math.MaxInt64 {
+		return fuse.Status(unix.ENXIO)
+	}
+	at, err := f.Seek(int64(input.Offset), int(input.Whence))
+	if err != nil {
+		return d.fail("lseek", input.NodeId, err)
+	}
+	out.Offset = uint64(at)
+	return fuse.OK
+}
+
+// Fallocate knows allocation, with or without growth, punched holes and zeroed ranges.
+func (d *drive) Fallocate(cancel <-chan struct{}, input *fuse.FallocateIn) fuse.Status {
+	const modes = unix.FALLOC_FL_KEEP_SIZE | unix.FALLOC_FL_PUNCH_HOLE | unix.FALLOC_FL_ZERO_RANGE
+	if input.Mode&^modes != 0 {
+		return fuse.Status(unix.EOPNOTSUPP)
+	}
+	f := d.files.get(input.Fh)
+	if f == nil {
+		return fuse.EBADF
+	}
+	return d.fail("fallocate", input.NodeId, d.withBytes(waiting(cancel, &input.InHeader), f, func() error {
+		return f.Allocate(input.Mode, int64(input.Offset), int64(input.Length))
+	}))
+}
+
+// CopyFileRange copies between two files of the drive without a way through the program, by reflink where the disk can.
+func (d *drive) CopyFileRange(cancel <-chan struct{}, input *fuse.CopyFileRangeIn) (uint32, fuse.Status) {
+	src, dst := d.files.get(input.FhIn), d.files.get(input.FhOut)
+	switch {
+	case src == nil || dst == nil:
+		return 0, fuse.EBADF
+	case input.Flags != 0:
+		return 0, fuse.EINVAL
+	}
+	d.tell(dst)
+	ctx := waiting(cancel, &input.InHeader)
+	if err := d.withBytes(ctx, dst, dst.MarkWrite); err != nil {
+		return 0, d.fail("copy range", input.NodeIdOut, err)
+	}
+	n, err := d.copyRange(ctx, src, dst, int64(input.OffIn), int64(input.OffOut), int(min(input.Len, copyMax)))
+	if err != nil && n == 0 {
+		return 0, d.fail("copy range", input.NodeId, err)
+	}
+	return uint32(n), fuse.OK
+}
+
+func (d *drive) copyRange(ctx context.Context, src, dst *file, from, to int64, n int) (int, error) {
+	in, out := src.Fd(), dst.Fd()
+	if in == nil || out == nil {
+		return d.copyBytes(ctx, src, dst, from, to, n)
+	}
+	done, err := unix.CopyFileRange(int(in.Fd()), &from, int(out.Fd()), &to, n, 0)
+	if errors.Is(err, unix.EOPNOTSUPP) || errors.Is(err, unix.EXDEV) || errors.Is(err, unix.ENOSYS) {
+		return d.copyBytes(ctx, src, dst, from, to, n)
+	}
+	return done, err
+}
+
+// copyBytes is the way through memory, fetching what is missing of the source.
+func (d *drive) copyBytes(ctx context.Context, src, dst *file, from, to int64, n int) (done int, err error) {
+	buf := make([]byte, min(n, copyBuf))
+	for done < n {
+		part, at := buf[:min(n-done, len(buf))], from+int64(done)
+		got, err := src.ReadAt(part, at)
+		if errors.Is(err, cache.ErrNotLocal) {
+			got, err = d.fetch(ctx, src, part, at)
+		}
+		if got == 0 && errors.Is(err, io.EOF) {
+			return done, nil
+		}
+		if err != nil && !errors.Is(err, io.EOF) {
+			return done, err
+		}
+		put, err := dst.WriteAt(buf[:got], to+int64(done))
+		done += put
+		if err != nil {
+			return done, err
+		}
+	}
+	return done, nil
+}
+
+// Ioctl knows none.
+func (d *drive) Ioctl(<-chan struct{}, *fuse.IoctlIn, []byte, *fuse.IoctlOut, []byte) fuse.Status {
+	return fuse.Status(unix.ENOTTY)
+}

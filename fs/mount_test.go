@@ -1,0 +1,160 @@
+package fs
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+
+	"golang.org/x/sys/unix"
+)
+
+func TestCheckMountpoint(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	must(t, os.WriteFile(filepath.Join(dir, "file"), nil, 0o600))
+	must(t, os.Mkdir(filepath.Join(dir, "full"), 0o700))
+	must(t, os.WriteFile(filepath.Join(dir, "full", "file"), nil, 0o600))
+	must(t, os.Mkdir(filepath.Join(dir, "empty"), 0o700))
+	must(t, os.Symlink("empty", filepath.Join(dir, "link")))
+	for path, want := range map[string]error{
+		"missing": ErrMissing, "missing/below": ErrMissing, "file": ErrNotDirectory, "full": ErrNotEmpty, "empty": nil, "link": nil,
+	} {
+		got, err := CheckMountpoint(filepath.Join(dir, path))
+		if !errors.Is(err, want) {
+			t.Errorf("%s: %v, want %v", path, err, want)
+		}
+		if err == nil && filepath.Base(got) != "empty" {
+			t.Errorf("%s resolves to %s", path, got)
+		}
+	}
+	if _, err := CheckMountpoint("/proc"); !errors.Is(err, ErrMounted) {
+		t.Errorf("/proc: %v", err)
+	}
+}
+
+func TestMountTableShowsTheDrive(t *testing.T) {
+	t.Parallel()
+	e := mounted(t)
+	m, found := mountAt(e.mnt)
+	if !found || m.fstype != "fuse.sshfs" || m.source != "vdfs" {
+		t.Fatalf("mounted as %+v, %v", m, found)
+	}
+	if _, err := CheckMountpoint(e.mnt); !errors.Is(err, ErrMounted) {
+		t.Fatalf("a second mount: %v", err)
+	}
+	if gone, err := Recover(e.mnt); gone || err != nil {
+		t.Fatalf("recovered a living mount: %v, %v", gone, err)
+	}
+	var st unix.Statfs_t
+	must(t, unix.Statfs(e.mnt, &st))
+	if st.Blocks == 0 || st.Namelen != 255 || st.Flags&unix.ST_NOSUID == 0 || st.Flags&unix.ST_NODEV == 0 {
+		t.Fatalf("statfs: %+v", st)
+	}
+}
+
+func TestParseMount(t *testing.T) {
+	t.Parallel()
+	m, ok := parseMount(`36 35 0:45 / /home/a\040b/\134x rw,nosuid shared:1 master:2 - fuse.sshfs vd\011fs rw,user_id=0`)
+	if !ok || m.point != `/home/a b/\x` || m.fstype != "fuse.sshfs" || m.source != "vd\tfs" {
+		t.Fatalf("%+v, %v", m, ok)
+	}
+	for _, bad := range []string{"", "36 35", "36 35 0:45 / - fuse x", "36 35 0:45 / /x rw - fuse"} {
+		if _, ok := parseMount(bad); ok {
+			t.Errorf("%q was understood", bad)
+		}
+	}
+}
+
+func TestUnmountBusy(t *testing.T) {
+	t.Parallel()
+	e := mounted(t)
+	e.write("f", []byte("text"))
+	f, err := os.Open(e.path("f"))
+	must(t, err)
+	if err := e.server.Unmount(false); !errors.Is(err, ErrInUse) {
+		t.Fatalf("unmount of a busy mount: %v", err)
+	}
+	e.wantContent("f", []byte("text"))
+	must(t, e.server.Unmount(true))
+	got := make([]byte, 4)
+	if _, err := f.ReadAt(got, 0); err != nil || string(got) != "text" {
+		t.Fatalf("the open file reads %q, %v", got, err)
+	}
+	must(t, f.Close())
+	<-e.server.Done()
+}
+
+func TestReadOnlyMount(t *testing.T) {
+	t.Parallel()
+	e := mounted(t)
+	e.write("f", []byte("text"))
+	e.unmount()
+	e.mount(func(o *Options) { o.ReadOnly = true })
+	e.wantContent("f", []byte("text"))
+	_, err := os.Create(e.path("g"))
+	wantErrno(t, err, unix.EROFS)
+	wantErrno(t, os.Chmod(e.path("f"), 0o600), unix.EROFS)
+}
+
+func TestMountWithoutXattrs(t *testing.T) {
+	t.Parallel()
+	e := mounted(t, func(o *Options) { o.NoXattrs = true })
+	e.write("f", nil)
+	_, err := unix.Getxattr(e.path("f"), "user.vdfs.state", make([]byte, 10))
+	wantErrno(t, err, unix.EOPNOTSUPP)
+}
+
+func TestStaleMountIsRecovered(t *testing.T) {
+	t.Parallel()
+	needFUSE(t)
+	dir := t.TempDir()
+	mnt := filepath.Join(dir, "mnt")
+	must(t, os.Mkdir(mnt, 0o755))
+	cmd := helper(t, "serve", mnt, filepath.Join(dir, "state"))
+	pipe, err := cmd.StdoutPipe()
+	must(t, err)
+	must(t, cmd.Start())
+	t.Cleanup(func() {
+		if _, found := mountAt(mnt); found {
+			if err := detach(mnt, true); err != nil {
+				t.Error(err)
+			}
+		}
+	})
+	line, err := bufio.NewReader(pipe).ReadString('\n')
+	must(t, err)
+	child, err := strconv.Atoi(strings.TrimSpace(line))
+	must(t, err)
+	// The child must not keep the connection alive, or the mount would hang instead of being stale.
+	t.Cleanup(func() { must(t, unix.Kill(child, unix.SIGKILL)) })
+	_, err = os.Stat(filepath.Join(mnt, "ready"))
+	must(t, err)
+	must(t, cmd.Process.Kill())
+	var exit *exec.ExitError
+	if err := cmd.Wait(); !errors.As(err, &exit) {
+		t.Fatalf("the helper ended with %v", err)
+	}
+	if _, err := CheckMountpoint(mnt); !errors.Is(err, ErrStaleMount) {
+		t.Fatalf("a stale mount: %v", err)
+	}
+	gone, err := Recover(mnt)
+	if !gone || err != nil {
+		t.Fatalf("recover: %v, %v", gone, err)
+	}
+	if _, err := CheckMountpoint(mnt); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestMountFailsCleanly(t *testing.T) {
+	t.Parallel()
+	if _, err := Mount(context.Background(), Options{Mountpoint: t.TempDir()}); err == nil {
+		t.Fatal("mounted without a cache")
+	}
+}

@@ -1,0 +1,194 @@
+package fs
+
+import (
+	"errors"
+	"math"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"github.com/hanwen/go-fuse/v2/fuse"
+	"golang.org/x/sys/unix"
+
+	"vdfs/cache"
+)
+
+// file is an open file.
+type file struct {
+	*cache.OpenFile
+	write bool
+	// partial: bytes were missing when it was opened.
+	partial bool
+
+	told  atomic.Bool   // nothing to note of its pages: the kernel is known to have acted on the answer to the open
+	read  atomic.Bool   // its access time was touched
+	plain atomic.Uint64 // setid generation+1 in which the file was seen without those bits
+
+	complete *time.Timer // starts the completion of a file that is held open for writing; nil: needs none
+}
+
+// stop calls a completion off that has not begun.
+func (f *file) stop() {
+	if f.complete != nil {
+		f.complete.Stop()
+	}
+}
+
+// Open never fetches bytes. Reading needs an endpoint that could give the missing ones, and fails at once if there is
+// none; writing does not, because what is opened for writing is often only touched.
+func (d *drive) Open(cancel <-chan struct{}, input *fuse.OpenIn, out *fuse.OpenOut) fuse.Status {
+	ino := cache.Ino(input.NodeId)
+	mode := input.Flags & unix.O_ACCMODE
+	write, truncate := mode != unix.O_RDONLY, input.Flags&unix.O_TRUNC != 0
+	if truncate && !write {
+		zero := int64(0)
+		n, err := d.cache.SetAttr(ino, cache.Attrs{Size: &zero})
+		if err != nil {
+			return d.fail("open", input.NodeId, err)
+		}
+		d.pages.follow(ino, n.Version)
+	}
+	of, err := d.cache.OpenFile(ino, write)
+	if err != nil {
+		return d.fail("open", input.NodeId, err)
+	}
+	if d.overtaken(of) {
+		return d.fail("open", input.NodeId, errors.Join(syscall.ESTALE, of.Close()))
+	}
+	f := &file{OpenFile: of, write: write}
+	if err := d.prepare(f, mode, truncate, input.Mode&fuse.OPEN_KILL_SUIDGID != 0); err != nil {
+		return d.fail("open", input.NodeId, errors.Join(err, of.Close()))
+	}
+	d.hand(f, out)
+	return fuse.OK
+}
+
+// overtaken reports that the kernel may still have the size of an older version, because a change was committed and its
+// notification is under way. Reads would end there and appends begin there. On ESTALE the kernel looks the name up
+// again, past its caches, and opens once more; the second time the answer is final.
+func (d *drive) overtaken(of *cache.OpenFile) bool {
+	ino, version := of.Ino(), of.Version()
+	if d.pages.get(ino) == version {
+		return false // it was opened in this version before
+	}
+	if d.retry.get(ino) != 0 {
+		d.retry.drop(ino)
+		return false
+	}
+	if !d.notifier.pending() {
+		return false
+	}
+	d.retry.set(ino, version)
+	return true
+}
+
+// prepare does what open's flags ask for and sees to the bytes that are missing.
+func (d *drive) prepare(f *file, mode uint32, truncate, killSetid bool) error {
+	switch {
+	case truncate && f.write:
+		if err := f.Truncate(0); err != nil {
+			return err
+		}
+		d.pages.follow(f.Ino(), f.Version())
+		if killSetid {
+			return d.killSetid(f)
+		}
+		return nil
+	case !f.Missing(0, math.MaxInt64):
+		return nil
+	}
+	if mode != unix.O_WRONLY {
+		if err := d.hydrator.Prepare(f.Ino()); err != nil {
+			return err
+		}
+	}
+	if f.write {
+		f.complete = time.AfterFunc(completeAfter, func() {
+			// Whoever writes asks again and gets the error.
+			if err := d.hydrator.Complete(d.gone, f.Ino()); err != nil {
+				d.log.Debug("complete file open for writing", "ino", f.Ino(), "error", err)
+			}
+		})
+	}
+	return nil
+}
+
+// hand gives the handle to the kernel, with its pages if they are of this version. While bytes are missing, what is read
+// was not verified with the whole and may be taken back, so such pages are not kept for the next open.
+func (d *drive) hand(f *file, out *fuse.OpenOut) {
+	if d.pages.get(f.Ino()) == f.Version() {
+		out.OpenFlags |= fuse.FOPEN_KEEP_CACHE
+		f.told.Store(true)
+	}
+	if f.Missing(0, math.MaxInt64) {
+		f.partial = true
+		f.told.Store(true)
+		d.pages.drop(f.Ino())
+	}
+	out.Fh = d.files.put(f)
+}
+
+// tell notes that the kernel has dropped the pages of older versions: it sends nothing on a handle before it did.
+func (d *drive) tell(f *file) {
+	if !f.told.Load() && !f.told.Swap(true) {
+		d.pages.set(f.Ino(), f.Version())
+	}
+}
+
+// Create makes a file and opens it. If another side made the name since the kernel looked, it is opened instead, unless
+// the program wants to be the one that makes it.
+func (d *drive) Create(cancel <-chan struct{}, input *fuse.CreateIn, name string, out *fuse.CreateOut) fuse.Status {
+	if tooLong(name) {
+		return statusTooLong
+	}
+	parent := cache.Ino(input.NodeId)
+	since := d.known.taken.Load()
+	var e cache.Entry
+	var of *cache.OpenFile
+	err := d.listed(cancel, &input.InHeader, func() (err error) {
+		e, of, err = d.cache.Create(parent, name, input.Mode&0o7777, callerOf(&input.InHeader))
+		return err
+	}, child{parent: parent})
+	if errors.Is(err, cache.ErrExists) && input.Flags&unix.O_EXCL == 0 {
+		return d.openExisting(cancel, input, name, out)
+	}
+	if err != nil {
+		return d.fail("create", input.NodeId, err)
+	}
+	d.made(&out.EntryOut, since, &e)
+	f := &file{OpenFile: of, write: true}
+	f.told.Store(true) // there are no older pages
+	d.pages.set(e.Ino, f.Version())
+	if e.Node.Mode&setid != 0 {
+		d.setidGen.bump()
+	}
+	out.Fh = d.files.put(f)
+	return fuse.OK
+}
+
+func (d *drive) openExisting(cancel <-chan struct{}, input *fuse.CreateIn, name string, out *fuse.CreateOut) fuse.Status {
+	if s := d.Lookup(cancel, &input.InHeader, name, &out.EntryOut); !s.Ok() {
+		return s
+	}
+	if out.EntryOut.NodeId == 0 {
+		return fuse.Status(syscall.ESTALE) // gone again: the kernel starts over
+	}
+	open := &fuse.OpenIn{InHeader: input.InHeader, Flags: input.Flags, Mode: input.OpenFlags}
+	open.NodeId = out.EntryOut.NodeId
+	return d.Open(cancel, open, &out.OpenOut)
+}
+
+// Release closes a handle. It comes after close(2) has returned, so nobody hears of an error.
+func (d *drive) Release(_ <-chan struct{}, input *fuse.ReleaseIn) {
+	f := d.files.take(input.Fh)
+	if f == nil {
+		return
+	}
+	f.stop()
+	if !f.partial && (f.write || !f.told.Load()) {
+		d.pages.set(f.Ino(), f.Version())
+	}
+	if err := f.Close(); err != nil {
+		d.log.Warn("close file", "ino", f.Ino(), "error", err)
+	}
+}

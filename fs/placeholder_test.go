@@ -1,0 +1,189 @@
+package fs
+
+import (
+	"bufio"
+	"bytes"
+	"errors"
+	"os"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"vdfs/cache"
+)
+
+func TestPlaceholdersAreNotFetchedByWhatNeedsNoBytes(t *testing.T) {
+	t.Parallel()
+	e := mounted(t)
+	data := bytes.Repeat([]byte("far"), 1000)
+	for _, name := range []string{"a", "b", "c", "d", "e", "f"} {
+		e.placeholder(cache.RootIno, name, data)
+	}
+	if st := e.stat("a"); st.Size != 3000 || st.Blocks < 1 {
+		t.Fatalf("size %d, %d blocks", st.Size, st.Blocks)
+	}
+	_, err := os.ReadDir(e.mnt)
+	must(t, err)
+	f := open(t, e.path("a"), os.O_RDONLY)
+	at, err := unix.Seek(int(f.Fd()), 0, unix.SEEK_HOLE)
+	must(t, err)
+	if at != 3000 {
+		t.Fatalf("a hole at %d", at)
+	}
+	must(t, f.Close())
+	must(t, os.Rename(e.path("a"), e.path("a2")))
+	must(t, os.Rename(e.path("b"), e.path("a2")))
+	must(t, os.Chmod(e.path("c"), 0o600))
+	must(t, os.Chtimes(e.path("c"), time.Now(), time.Now()))
+	must(t, os.Link(e.path("c"), e.path("c2")))
+	must(t, os.Remove(e.path("d")))
+	f = open(t, e.path("e"), os.O_WRONLY|os.O_TRUNC)
+	_, err = f.WriteString("mine")
+	must(t, errors.Join(err, f.Close()))
+	e.wantContent("e", []byte("mine"))
+	must(t, os.Truncate(e.path("f"), 0))
+	must(t, os.Truncate(e.path("c"), 3000))
+	// touch(1)
+	f = open(t, e.path("c"), os.O_WRONLY|os.O_CREATE)
+	must(t, f.Close())
+	if n := e.hyd.fetches(); n != 0 {
+		t.Fatalf("%d fetches", n)
+	}
+	e.wantContent("c", data)
+}
+
+func TestReadWaitsForItsOwnRange(t *testing.T) {
+	t.Parallel()
+	e := mounted(t)
+	data := bytes.Repeat([]byte("0123456789abcdef"), 1<<16)
+	ino := e.placeholder(cache.RootIno, "f", data)
+	f := open(t, e.path("f"), os.O_RDONLY)
+	got := make([]byte, 1000)
+	_, err := f.ReadAt(got, 500_000)
+	must(t, err)
+	if !bytes.Equal(got, data[500_000:501_000]) {
+		t.Fatalf("read %.20q", got)
+	}
+	n, err := e.cache.Attr(ino)
+	must(t, err)
+	if n.Residency == cache.Full || e.hyd.completed.Load() != 0 {
+		t.Fatal("the whole file was fetched")
+	}
+	e.wantContent("f", data)
+}
+
+func TestWritingCompletesTheFileFirst(t *testing.T) {
+	t.Parallel()
+	e := mounted(t)
+	data := bytes.Repeat([]byte("far"), 100_000)
+	changes := map[string]func(f *os.File) error{
+		"write":    func(f *os.File) error { _, err := f.WriteAt([]byte("NEW"), 3); return err },
+		"truncate": func(f *os.File) error { return f.Truncate(1000) },
+		"allocate": func(f *os.File) error { return unix.Fallocate(int(f.Fd()), 0, 0, 400_000) },
+		"append":   func(f *os.File) error { _, err := f.WriteAt([]byte("end"), 300_000); return err },
+	}
+	wants := map[string][]byte{
+		"write":    append([]byte("farNEW"), data[6:]...),
+		"truncate": data[:1000],
+		"allocate": append(bytes.Clone(data), make([]byte, 100_000)...),
+		"append":   append(bytes.Clone(data), "end"...),
+	}
+	for name, change := range changes {
+		e.placeholder(cache.RootIno, name, data)
+		f := open(t, e.path(name), os.O_RDWR)
+		must(t, change(f))
+		must(t, f.Close())
+		e.wantContent(name, wants[name])
+	}
+	e.placeholder(cache.RootIno, "by path", data)
+	must(t, os.Truncate(e.path("by path"), 10))
+	e.wantContent("by path", data[:10])
+}
+
+func TestHoldingOpenForWritingStartsCompletion(t *testing.T) {
+	t.Parallel()
+	e := mounted(t)
+	ino := e.placeholder(cache.RootIno, "f", []byte("far away"))
+	open(t, e.path("f"), os.O_RDWR)
+	e.eventually("the file is here", func() bool {
+		n, err := e.cache.Attr(ino)
+		return err == nil && n.Residency == cache.Full
+	})
+}
+
+func TestUnreachableEndpoint(t *testing.T) {
+	t.Parallel()
+	e := mounted(t)
+	e.placeholder(cache.RootIno, "far", []byte("far"))
+	e.write("near", []byte("near"))
+	e.hyd.setOffline(true)
+	_, err := os.Open(e.path("far"))
+	wantErrno(t, err, unix.ENETUNREACH)
+	e.wantContent("near", []byte("near"))
+	e.write("near", []byte("changed"))
+	must(t, os.Rename(e.path("far"), e.path("far2")))
+	f := open(t, e.path("far2"), os.O_WRONLY)
+	_, err = f.WriteString("x")
+	wantErrno(t, err, unix.ENETUNREACH)
+	must(t, f.Close())
+	e.hyd.setOffline(false)
+	e.wantContent("far2", []byte("far"))
+}
+
+func TestBlockedReadIsInterruptible(t *testing.T) {
+	t.Parallel()
+	e := mounted(t)
+	e.placeholder(cache.RootIno, "f", bytes.Repeat([]byte("x"), 8192))
+	e.write("near", []byte("near"))
+	release := e.hyd.block()
+	defer release()
+
+	t.Run("by a signal", func(t *testing.T) {
+		cmd := helper(t, "direct-read", e.path("f"))
+		pipe, err := cmd.StdoutPipe()
+		must(t, err)
+		out := bufio.NewReader(pipe)
+		must(t, cmd.Start())
+		thread, err := out.ReadString('\n')
+		must(t, err)
+		tid, err := strconv.Atoi(strings.TrimSpace(thread))
+		must(t, err)
+		e.eventually("the read waits", func() bool { return e.hyd.waiting.Load() == 1 })
+		must(t, unix.Tgkill(cmd.Process.Pid, tid, unix.SIGUSR1))
+		said, err := out.ReadString('\n')
+		must(t, err)
+		must(t, cmd.Wait())
+		if strings.TrimSpace(said) != unix.EINTR.Error() {
+			t.Fatalf("the read ended with %q", said)
+		}
+		e.eventually("its wait ended", func() bool { return e.hyd.waiting.Load() == 0 })
+	})
+	t.Run("by a kill", func(t *testing.T) {
+		cmd := helper(t, "read", e.path("f"))
+		must(t, cmd.Start())
+		e.eventually("the read waits", func() bool { return e.hyd.waiting.Load() == 1 })
+		must(t, cmd.Process.Kill())
+		ended := make(chan struct{})
+		go func() {
+			_ = cmd.Wait() // it was killed
+			close(ended)
+		}()
+		select {
+		case <-ended:
+		case <-time.After(patience):
+			t.Fatal("a killed program hangs")
+		}
+	})
+	// Everything else works meanwhile.
+	var st unix.Statfs_t
+	must(t, unix.Statfs(e.mnt, &st))
+	e.wantContent("near", []byte("near"))
+	e.stat("f")
+	_, err := os.ReadDir(e.mnt)
+	must(t, err)
+	release()
+	e.wantContent("f", bytes.Repeat([]byte("x"), 8192))
+}

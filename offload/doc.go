@@ -1,0 +1,16 @@
+// Package offload decides and does residency: which bytes of which files are on this machine. It brings bytes here when a
+// program reads them (hydrate) or a person wants them (pin, fetch), and drops them when a person asks for space and an
+// endpoint has proved that it stores exactly that version.
+//
+// Words: a file is none, partial or full by its residency. A flight is one request to an endpoint for one range of one
+// version, shared by all who wait for any of it. A transfer is the durable wish to have a whole file here.
+//
+// Lock order: Hydrator.mu, then file.mu; no call into the cache or the source is made under Hydrator.mu, and none that
+// waits under file.mu. The lease of a node is the cache's: a file being hydrated counts as read.
+//
+// What it must never do: show a reader bytes of two versions or bytes that failed verification; drop bytes without a
+// proof for the version they are, asked for now; hydrate because of a listing, a stat, an open or a truncation.
+//
+// Automatic eviction is not here yet. It is a choice of dentries; what it chose goes through Manager.drop, which has all
+// the rules.
+package offload

@@ -1,0 +1,260 @@
+package offload
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"vdfs/cache"
+)
+
+// OffloadOptions say how far Offload goes.
+type OffloadOptions struct {
+	// IncludePinned drops pinned files too. Their own pins are taken away; where one above the path reaches them, the path is
+	// set to auto, since bytes that are to be here would only come back.
+	IncludePinned bool
+	// DryRun only says what would be dropped. No endpoint is asked, so proof may still fail.
+	DryRun bool
+}
+
+// Report is what Offload did.
+type Report struct {
+	Freed   int64  // bytes
+	Files   int    // how many files they were of
+	Skipped []Skip // at most maxSkips
+	Omitted int    // how many more were skipped
+}
+
+// Skip is a file that was left as it is, and why.
+type Skip struct{ Path, Reason string }
+
+const maxSkips = 10_000
+
+// skipped is the error of a file that must be kept.
+type skipped string
+
+func (s skipped) Error() string { return string(s) }
+
+// Offload drops the local bytes of the files at or below a dentry, each only when an endpoint proves that it stores exactly
+// this version. What must be kept is reported with the reason; only a failure of the cache, or ctx, is an error.
+func (m *Manager) Offload(ctx context.Context, id cache.DentryID, o OffloadOptions) (Report, error) {
+	var r Report
+	if o.IncludePinned && !o.DryRun {
+		if err := m.overrule(id); err != nil {
+			return r, fmt.Errorf("offload: %w", err)
+		}
+	}
+	err := m.walk(ctx, id, func(page []cache.Entry) error {
+		for _, e := range page {
+			if e.Node.Kind != cache.File && !(o.IncludePinned && e.Intent == cache.Pinned) {
+				continue
+			}
+			if err := m.offloadOne(ctx, e, o, &r); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return r, fmt.Errorf("offload: %w", err)
+	}
+	return r, nil
+}
+
+// overrule makes a dentry not pinned.
+func (m *Manager) overrule(id cache.DentryID) error {
+	return m.cache.Update(0, func(tx *cache.Tx) error {
+		intent, from, err := tx.EffectiveIntent(id)
+		if err != nil || intent != cache.Pinned {
+			return err
+		}
+		if from == id {
+			if err := tx.SetIntent(id, cache.Inherited); err != nil {
+				return err
+			}
+			if intent, _, err = tx.EffectiveIntent(id); err != nil || intent != cache.Pinned {
+				return err
+			}
+		}
+		return tx.SetIntent(id, cache.Auto)
+	})
+}
+
+func (m *Manager) offloadOne(ctx context.Context, e cache.Entry, o OffloadOptions, r *Report) error {
+	if o.IncludePinned && !o.DryRun && e.Intent == cache.Pinned {
+		if err := m.SetIntent(e.ID, cache.Inherited); err != nil {
+			return err
+		}
+	}
+	if e.Node.Kind != cache.File {
+		return nil
+	}
+	freed, err := m.drop(ctx, e.Ino, o)
+	var why skipped
+	switch {
+	case errors.Is(err, errNothing), errors.Is(err, cache.ErrNotFound):
+		return nil
+	case errors.As(err, &why):
+		return m.skip(e, why, r)
+	case err != nil:
+		return err
+	}
+	r.Files++
+	r.Freed += freed
+	return nil
+}
+
+func (m *Manager) skip(e cache.Entry, why skipped, r *Report) error {
+	if len(r.Skipped) == maxSkips {
+		r.Omitted++
+		return nil
+	}
+	path := e.Name
+	err := m.cache.View(func(tx *cache.Tx) (err error) {
+		path, err = tx.Path(e.ID)
+		return err
+	})
+	if err != nil && !errors.Is(err, cache.ErrNotFound) {
+		return err
+	}
+	r.Skipped = append(r.Skipped, Skip{path, string(why)})
+	return nil
+}
+
+// errNothing says that a file has no bytes here.
+var errNothing = errors.New("nothing to drop")
+
+// drop gives up the local bytes of a node:
+//
+//  1. it may go by what the index says: not pinned, open, unsent or in conflict
+//  2. its hash is known, computed if need be
+//  3. an endpoint proves that it stores this version
+//  4. under the drop lease, where nobody can open it: 1 again, and still this version
+//  5. the row says that it is a placeholder; then the file goes
+//
+// A cut after any step leaves the bytes or a placeholder of something proved.
+func (m *Manager) drop(ctx context.Context, ino cache.Ino, o OffloadOptions) (freed int64, err error) {
+	n, here, err := m.droppable(ino, o)
+	if err != nil {
+		return 0, err
+	}
+	if u := m.cache.InUse(ino); u != (cache.Use{}) {
+		return 0, inUse(u)
+	}
+	if o.DryRun {
+		return here, nil
+	}
+	if n.Residency == cache.Full && !n.Hash.Known() {
+		if err := m.computeHash(ctx, n); err != nil {
+			return 0, err
+		}
+	}
+	if _, err := m.source.Prove(ctx, ino, n.Version); err != nil {
+		if ctx.Err() != nil {
+			return 0, ctx.Err()
+		}
+		return 0, skipped("no endpoint has proved that it stores this version: " + err.Error())
+	}
+	lease, err := m.cache.TryDrop(ino)
+	if err != nil {
+		return 0, busy(err)
+	}
+	defer lease.Release()
+	now, _, err := m.droppable(ino, o)
+	if err != nil {
+		return 0, err
+	}
+	if now.Version != n.Version {
+		return 0, skipped("changed in this moment")
+	}
+	freed, err = lease.Drop(n.Version)
+	if errors.Is(err, cache.ErrStale) || errors.Is(err, cache.ErrBusy) {
+		return 0, skipped("changed in this moment")
+	}
+	return freed, err
+}
+
+// droppable reads what the index says about dropping a node; skipped: why it must stay.
+func (m *Manager) droppable(ino cache.Ino, o OffloadOptions) (n cache.Node, here int64, err error) {
+	err = m.cache.View(func(tx *cache.Tx) error {
+		if n, err = tx.Node(ino); err != nil {
+			return err
+		}
+		if n.Content == 0 {
+			return errNothing
+		}
+		if n.Writing {
+			return skipped("is being written")
+		}
+		if here, err = tx.LocalBytes(ino); err != nil {
+			return err
+		}
+		pinned, _, err := pinnedBy(tx, ino)
+		if err != nil {
+			return err
+		}
+		if pinned && !o.IncludePinned {
+			return skipped("is pinned")
+		}
+		return unsent(tx, ino)
+	})
+	return n, here, err
+}
+
+// unsent refuses a node of which any name has work that is not done.
+func unsent(tx *cache.Tx, ino cache.Ino) error {
+	names, err := tx.DentriesOf(ino)
+	if err != nil {
+		return err
+	}
+	bound := false
+	for _, d := range names {
+		items, err := tx.OpenItemsOf(d.ID)
+		if err != nil {
+			return err
+		}
+		for _, it := range items {
+			if it.Status == cache.ItemConflicted {
+				return skipped("is in conflict")
+			}
+			return skipped("has changes that are not sent yet")
+		}
+		bindings, err := tx.BindingsOf(d.ID)
+		if err != nil {
+			return err
+		}
+		bound = bound || len(bindings) > 0
+	}
+	if !bound {
+		return skipped("no endpoint has it")
+	}
+	return nil
+}
+
+func (m *Manager) computeHash(ctx context.Context, n cache.Node) error {
+	s, err := m.cache.Snapshot(n.Ino, n.Version)
+	if err != nil {
+		return busy(err)
+	}
+	_, err = s.EnsureHash(ctx)
+	return errors.Join(busy(err), s.Close())
+}
+
+// busy makes a reason to skip of what use and change do to a node meanwhile.
+func busy(err error) error {
+	var b *cache.BusyError
+	switch {
+	case errors.As(err, &b):
+		return inUse(b.Use)
+	case errors.Is(err, cache.ErrStale):
+		return skipped("changed in this moment")
+	}
+	return err
+}
+
+func inUse(u cache.Use) skipped {
+	if u.Writers > 0 {
+		return skipped("is open for writing")
+	}
+	return skipped("is open")
+}

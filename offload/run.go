@@ -1,0 +1,202 @@
+package offload
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"time"
+
+	"vdfs/cache"
+)
+
+// Failed transfers are tried again for ever, after a second, then two, and so on up to the first; while no endpoint is
+// reachable, which ends without notice, up to the second.
+const (
+	maxBackoff         = 15 * time.Minute
+	unreachableBackoff = 30 * time.Second
+)
+
+// Run works off the transfers until ctx ends, which is no error. Then no fetch is under way any more, and none is begun.
+func (m *Manager) Run(ctx context.Context) error {
+	defer m.Close()
+	wake, stop := m.cache.Watch()
+	defer stop()
+	if err := m.resumeWalks(ctx); err != nil {
+		return endOf(ctx, err)
+	}
+	r := &runner{m: m, busy: make(map[int64]bool), ended: make(chan int64)}
+	defer r.drain()
+	for {
+		next, err := r.begin(ctx)
+		if err != nil {
+			return endOf(ctx, err)
+		}
+		timer := time.NewTimer(next)
+		select {
+		case <-wake:
+		case <-timer.C:
+		case id := <-r.ended:
+			delete(r.busy, id)
+		case <-ctx.Done():
+		}
+		timer.Stop()
+		if ctx.Err() != nil {
+			return nil
+		}
+	}
+}
+
+func endOf(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return nil
+	}
+	return fmt.Errorf("run transfers: %w", err)
+}
+
+// resumeWalks queues what a pin that was cut short did not come to.
+func (m *Manager) resumeWalks(ctx context.Context) error {
+	var ids []cache.DentryID
+	err := m.cache.View(func(tx *cache.Tx) (err error) {
+		ids, err = tx.Walks()
+		return err
+	})
+	for _, id := range ids {
+		if err == nil {
+			err = m.walkPin(ctx, id)
+		}
+		if errors.Is(err, cache.ErrNotFound) {
+			err = m.cache.Update(0, func(tx *cache.Tx) error { return tx.EndWalk(id) })
+		}
+	}
+	return err
+}
+
+// runner is the state of Run's loop. busy belongs to the loop alone.
+type runner struct {
+	m     *Manager
+	busy  map[int64]bool // the transfers under way
+	ended chan int64
+}
+
+// begin starts due transfers as far as there is room, and answers after how long the next look is due at the latest.
+func (r *runner) begin(ctx context.Context) (time.Duration, error) {
+	var due []cache.Transfer
+	var at int64
+	var more bool
+	now := r.m.now().UnixNano()
+	err := r.m.cache.View(func(tx *cache.Tx) (err error) {
+		if due, err = tx.NextTransfers(false, now, 2*r.m.background); err != nil {
+			return err
+		}
+		at, more, err = tx.NextTransferTime(false)
+		return err
+	})
+	if err != nil {
+		return 0, err
+	}
+	for _, t := range due {
+		if r.busy[t.ID] || len(r.busy) >= r.m.background {
+			continue
+		}
+		r.busy[t.ID] = true
+		go func() { // drain waits for it
+			r.m.transfer(ctx, t)
+			r.ended <- t.ID
+		}()
+	}
+	if !more || at <= now {
+		return time.Minute, nil // what is due is under way or waits for what is: its end wakes the loop
+	}
+	return time.Duration(at - now), nil
+}
+
+func (r *runner) drain() {
+	for range len(r.busy) {
+		<-r.ended
+	}
+}
+
+// transfer fetches one file and writes down what came of it.
+func (m *Manager) transfer(ctx context.Context, t cache.Transfer) {
+	err := m.wanted(t)
+	if err == nil {
+		err = m.fetchNow(ctx, t.Ino)
+	}
+	if ctx.Err() != nil {
+		return // it is still queued
+	}
+	if err := m.conclude(t, err); err != nil {
+		m.log.Error("transfer not recorded", "ino", uint64(t.Ino), "error", err)
+	}
+}
+
+// errUnwanted ends a transfer that nobody wants any more.
+var errUnwanted = errors.New("not wanted any more")
+
+// wanted checks that the pin that queued a transfer still is.
+func (m *Manager) wanted(t cache.Transfer) error {
+	if t.Key != keyPin {
+		return nil
+	}
+	return m.cache.View(func(tx *cache.Tx) error {
+		pinned, _, err := pinnedBy(tx, t.Ino)
+		if err == nil && !pinned {
+			err = errUnwanted
+		}
+		return err
+	})
+}
+
+// pinnedBy tells whether any name of a node is pinned, and which dentry says so.
+func pinnedBy(tx *cache.Tx, ino cache.Ino) (bool, cache.DentryID, error) {
+	names, err := tx.DentriesOf(ino)
+	if err != nil {
+		return false, 0, err
+	}
+	for _, d := range names {
+		intent, from, err := tx.EffectiveIntent(d.ID)
+		if err != nil || intent == cache.Pinned {
+			return err == nil, from, err
+		}
+	}
+	return false, 0, nil
+}
+
+// fetchNow completes a file with nobody waiting for it.
+func (m *Manager) fetchNow(ctx context.Context, ino cache.Ino) error {
+	if err := m.Prepare(ino); err != nil {
+		return err
+	}
+	return m.hydrate(ctx, ino, func(f *file) error { return f.complete(ctx, false) })
+}
+
+// conclude ends a transfer or puts it off.
+func (m *Manager) conclude(t cache.Transfer, err error) error {
+	return m.cache.Update(0, func(tx *cache.Tx) error {
+		if err == nil || errors.Is(err, cache.ErrNotFound) || errors.Is(err, errUnwanted) {
+			return tx.DeleteTransfer(t.ID)
+		}
+		now, queued, lookErr := tx.TransferOf(t.Ino, t.Leg, false)
+		if lookErr != nil || !queued || now.ID != t.ID {
+			return lookErr // whoever took it away does not want it back
+		}
+		now.Tries++
+		now.Error = err.Error()
+		now.Next = m.now().Add(backoff(now.Tries, err, rand.Float64())).UnixNano()
+		return tx.PutTransfer(&now)
+	})
+}
+
+// backoff is how long a transfer rests after its n-th failure; luck of 0 to 1 spreads it by a quarter either way.
+func backoff(n int, err error, luck float64) time.Duration {
+	limit := maxBackoff
+	if errors.Is(err, ErrUnreachable) {
+		limit = unreachableBackoff
+	}
+	d := limit
+	if n < 20 {
+		d = min(limit, time.Second<<(n-1))
+	}
+	return time.Duration(float64(d) * (0.75 + luck/2))
+}

@@ -1,0 +1,101 @@
+package offload
+
+import (
+	"context"
+	"errors"
+
+	"vdfs/cache"
+)
+
+// pageOf is how many entries a walk reads in one transaction: some tenths of a millisecond.
+const pageOf = 200
+
+// walk calls f for every file at or below a dentry, a page at a time and outside of transactions. Entries that come or go
+// meanwhile may be met or not. Directories that are not listed have nothing below them yet. Memory grows with the depth.
+func (m *Manager) walk(ctx context.Context, id cache.DentryID, page func([]cache.Entry) error) error {
+	var root cache.Entry
+	err := m.cache.View(func(tx *cache.Tx) (err error) {
+		root, err = tx.Entry(id)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	if root.Node.Kind != cache.Dir {
+		return page([]cache.Entry{root})
+	}
+	return m.walkDir(ctx, root.Ino, page)
+}
+
+func (m *Manager) walkDir(ctx context.Context, dir cache.Ino, page func([]cache.Entry) error) error {
+	var after cache.DentryID
+	for {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		var all []cache.Entry
+		err := m.cache.View(func(tx *cache.Tx) (err error) {
+			all, err = tx.Children(dir, after, pageOf)
+			return err
+		})
+		if err != nil || len(all) == 0 {
+			return err
+		}
+		after = all[len(all)-1].ID
+		if err := page(all); err != nil {
+			return err
+		}
+		for _, e := range all {
+			if e.Node.Kind == cache.Dir {
+				if err := m.walkDir(ctx, e.Ino, page); err != nil {
+					return err
+				}
+			}
+		}
+	}
+}
+
+// Missing is what of a tree is not here.
+type Missing struct {
+	Files int
+	Bytes int64
+	// Error is why a file that is queued could not be fetched so far; "": nothing failed.
+	Error string
+}
+
+// add counts what is missing of a page's files.
+func (s *Missing) add(tx *cache.Tx, page []cache.Entry) error {
+	for _, e := range page {
+		if e.Node.Kind != cache.File || e.Node.Residency == cache.Full {
+			continue
+		}
+		here, err := tx.LocalBytes(e.Ino)
+		if err != nil {
+			return err
+		}
+		s.Files++
+		s.Bytes += e.Node.Size - here
+		t, queued, err := tx.TransferOf(e.Ino, 0, false)
+		if err != nil {
+			return err
+		}
+		if queued && t.Error != "" {
+			s.Error = t.Error
+		}
+	}
+	return nil
+}
+
+// Missing counts what of the files at or below the dentries is not here.
+func (m *Manager) Missing(ctx context.Context, ids ...cache.DentryID) (Missing, error) {
+	var sum Missing
+	for _, id := range ids {
+		err := m.walk(ctx, id, func(page []cache.Entry) error {
+			return m.cache.View(func(tx *cache.Tx) error { return sum.add(tx, page) })
+		})
+		if err != nil && !errors.Is(err, cache.ErrNotFound) {
+			return sum, err
+		}
+	}
+	return sum, nil
+}
