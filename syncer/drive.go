@@ -69,6 +69,10 @@ func (t *step) advance(s plan.Subject) (plan.Decision, error) {
 				return d, fmt.Errorf("%v: %w", op.Kind, err)
 			}
 			t.counts.Applied++
+			if op.Kind == plan.OpCreateLocal && !op.Aside && len(d.Ops) == 1 {
+				// Made from the endpoint's own state: both halves agree, there is nothing more to decide.
+				return plan.Decision{Follow: follow}, nil
+			}
 			if op.Binding != 0 && op.Kind != plan.OpUnbind && op.Kind != plan.OpDeleteLocal {
 				s = plan.Subject{Binding: op.Binding}
 			}

@@ -11,10 +11,6 @@ import (
 	"vdfs/syncer/remote"
 )
 
-// parkPrefix begins the names of what is out of the way for a moment. The name
-// goes on with the conduit's token, so that another machine's are known as such.
-const parkPrefix = ".vdfs-park-"
-
 // views shows the planner one leg as a transaction sees it.
 type views struct {
 	l    *leg
@@ -92,8 +88,9 @@ func (l *leg) planRemote(o cache.Observed) plan.Remote {
 	}
 }
 
+// parked tells whose parking name a name is: it goes on with the token of the leg that gave it.
 func (l *leg) parked(name string) plan.Parked {
-	rest, ok := strings.CutPrefix(name, parkPrefix)
+	rest, ok := strings.CutPrefix(name, remote.ParkPrefix)
 	switch {
 	case !ok:
 		return plan.NotParked
@@ -109,7 +106,7 @@ func (l *leg) token() string {
 	return fmt.Sprintf("%.8s%d", u, l.id)
 }
 
-func (l *leg) parkName(key string) string { return parkPrefix + l.token() + "-" + key }
+func (l *leg) parkName(key string) string { return remote.ParkPrefix + l.token() + "-" + key }
 
 func (v *views) Root() plan.Binding { return v.root }
 

@@ -149,7 +149,7 @@ func (l *leg) updateLocal(op plan.Op, x *item) error {
 			return fmt.Errorf("%s: %w", op.Kind, err)
 		}
 	}
-	x.bytes, x.known, x.version, x.placeholder = src.bytes, src.known, l.drive.stamp(), x.kind == plan.File
+	x.bytes, x.known, x.version, x.placeholder = src.bytes, src.known, x.version+1, x.kind == plan.File
 	x.mode = op.Meta.Mode
 	x.mtime = op.Meta.Mtime
 	op.After.LocalVersion = uint64(x.version)
@@ -206,7 +206,7 @@ func (l *leg) send(w *world, op plan.Op) (int64, error) {
 		if err != nil {
 			return 0, err
 		}
-		x.bytes, x.version, x.known = src.bytes, e.stamp(), src.known
+		x.bytes, x.version, x.known = src.bytes, x.version+1, src.known
 		x.mode, x.mtime = op.Meta.Mode, op.Meta.Mtime
 		return x.id, nil
 	case plan.OpSetRemoteMeta:

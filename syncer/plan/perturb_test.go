@@ -145,7 +145,7 @@ func (h *hand) write(t *tree, x *item, bytes string) {
 		// Where the base's hash is unknown this counts as new content.
 		h.pool[bytes] = true
 	}
-	x.bytes, x.version, x.mtime, x.placeholder = bytes, t.stamp(), h.time(), false
+	x.bytes, x.version, x.mtime, x.placeholder = bytes, x.version+1, h.time(), false
 	x.known = rapid.Bool().Draw(h.rt, "known")
 }
 

@@ -82,6 +82,23 @@ func TestEditAgainstChmodKeepsBoth(t *testing.T) {
 	}
 }
 
+func TestEditAgainstTouchHasTheTimeOfTheEdit(t *testing.T) {
+	t.Parallel()
+	for first := range 2 {
+		s := stage{t, twoDrives()}
+		a, b := s.w.drives[0], s.w.drives[1]
+		s.file(a, "f", "v0")
+		s.sync(0)
+		s.write(a, "f", "vA")
+		want := s.find(a, "f").mtime
+		s.find(b, "f").mtime = 7
+		s.sync(first)
+		if x := s.find(s.w.endpoints[0], "f"); x.bytes != "vA" || x.mtime != want {
+			t.Errorf("first %d: %q with mtime %d, want %d", first, x.bytes, x.mtime, want)
+		}
+	}
+}
+
 func TestThreeSidesEditOneFile(t *testing.T) {
 	t.Parallel()
 	s := stage{t, twoDrives()}

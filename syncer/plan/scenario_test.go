@@ -64,7 +64,7 @@ func (s stage) symlink(t *tree, path, target string) {
 func (s stage) write(t *tree, path, bytes string) {
 	s.t.Helper()
 	x := s.find(t, path)
-	x.bytes, x.version, x.mtime, x.known, x.placeholder = bytes, t.stamp(), x.mtime+100, false, false
+	x.bytes, x.version, x.mtime, x.known, x.placeholder = bytes, x.version+1, x.mtime+100, false, false
 }
 
 func (s stage) move(t *tree, from, to string) {

@@ -49,6 +49,11 @@ func TestDeleteAgainstSomething(t *testing.T) {
 		"directory deleted against child moved out": {
 			base: d, a: removes("d"), b: func(s stage, t *tree) { s.move(t, "d/f", "f") },
 		},
+		"directory deleted and made under the name it was moved to": {
+			base: d, a: func(s stage, t *tree) { s.remove(t, "d"); s.mkdir(t, "e"); s.file(t, "e/n", "n") },
+			b:     func(s stage, t *tree) { s.move(t, "d", "e"); s.file(t, "e/new", "new") },
+			wantA: []string{"e/", "e/n=n", "e/new=new"},
+		},
 		"directory deleted and made again": {
 			base: d, a: func(s stage, t *tree) { s.remove(t, "d"); s.mkdir(t, "d") },
 			b:     func(s stage, t *tree) { s.write(t, "d/f", "vB") },
@@ -69,6 +74,26 @@ func TestDirectoryWithUnsentFileOutlivesItsDeletion(t *testing.T) {
 	s.sync(0)
 	if got := shape(b); len(got) != 1 || got[0] != "d/" || s.find(b, "d/lock~").bytes != "pid" {
 		t.Errorf("B has %q", got)
+	}
+}
+
+// Even where what is new at the endpoint has not been taken in yet, the name of
+// a directory that lives on there is not given away.
+func TestDeletedDirectoryThatLivesOnIsNotParked(t *testing.T) {
+	t.Parallel()
+	s := stage{t, oneDrive(1)}
+	d, e, l := s.w.drives[0], s.w.endpoints[0], s.w.legs[0]
+	s.mkdir(d, "d")
+	s.mkdir(d, "d/e")
+	s.sync(0)
+	s.remove(d, "d")
+	s.file(d, "d", "a file now")
+	s.file(e, "d/e/new", "n")
+	l.pull()
+	got, err := plan.Decide(l, plan.Subject{Dentry: plan.DentryID(s.find(d, "d").id)}, plan.Synchronize)
+	want := plan.Subject{Remote: remoteID(s.find(e, "d/e/new").id)}
+	if err != nil || len(got.Ops) > 0 || got.Wait == nil || got.Wait.On != want {
+		t.Errorf("decided %+v, %v; want to wait for %s", got, err, want)
 	}
 }
 

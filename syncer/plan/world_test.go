@@ -15,7 +15,7 @@ type item struct {
 	id, parent int64
 	name       string
 	kind       plan.Kind
-	// version changes with every content the item gets; it is the node
+	// version counts the contents the item has had, from 1; it is the node
 	// version of a drive and the content token of an endpoint.
 	version int64
 	bytes   string // a file's content or a symlink's target
@@ -83,7 +83,7 @@ func (t *tree) add(parent int64, name string, proto item) (*item, error) {
 	}
 	t.last++
 	proto.id, proto.parent, proto.name, proto.parkedBy = t.last, parent, name, nil
-	proto.version = t.stamp()
+	proto.version = 1
 	t.items = append(t.items, &proto)
 	return &proto, nil
 }

@@ -25,6 +25,11 @@ type (
 // BLAKE3 is the key of vdfs's own content hash in Hashes.
 const BLAKE3 = "blake3"
 
+// ParkPrefix begins the names that a drive gives, by Update, to items that are in
+// the way for a moment. Endpoints list and keep them as they are; drives do not
+// show each other's.
+const ParkPrefix = ".vdfs-park-"
+
 // Kind is what an item is.
 type Kind uint8
 

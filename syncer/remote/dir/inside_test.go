@@ -20,7 +20,7 @@ import (
 
 // These tests stand between the check and the act, where another program may.
 
-func inside(t *testing.T) (*Endpoint, dirFD, string) {
+func within(t *testing.T) (*Endpoint, dirFD, string) {
 	t.Helper()
 	t.Parallel()
 	base := t.TempDir()
@@ -78,7 +78,7 @@ func trashed(t *testing.T, d *Endpoint) []string {
 }
 
 func TestAFileReplacedAfterTheCheckIsPutBack(t *testing.T) {
-	d, r, root := inside(t)
+	d, r, root := within(t)
 	save(t, filepath.Join(root, "f"), "old")
 	u := &remote.Upload{ID: "p:f", Pre: remote.Pre{Force: true}, Size: 4, Body: strings.NewReader("ours")}
 	at, err := d.target(r, u)
@@ -111,7 +111,7 @@ func TestAFileReplacedAfterTheCheckIsPutBack(t *testing.T) {
 }
 
 func TestAFileReplacedBeforeADeleteIsPutBack(t *testing.T) {
-	d, r, root := inside(t)
+	d, r, root := within(t)
 	save(t, filepath.Join(root, "f"), "old")
 	was, err := d.factsAt(r.fd, "f")
 	if err != nil {
@@ -133,7 +133,7 @@ func TestAFileReplacedBeforeADeleteIsPutBack(t *testing.T) {
 }
 
 func TestAFileReplacedBeforeAMoveIsMovedBack(t *testing.T) {
-	d, r, root := inside(t)
+	d, r, root := within(t)
 	save(t, filepath.Join(root, "f"), "old")
 	was, err := d.factsAt(r.fd, "f")
 	if err != nil {
@@ -147,7 +147,7 @@ func TestAFileReplacedBeforeAMoveIsMovedBack(t *testing.T) {
 }
 
 func TestNoVersionIsLostUnderAForeignWriter(t *testing.T) {
-	d, _, root := inside(t)
+	d, _, root := within(t)
 	ctx := context.Background()
 	live := filepath.Join(root, "f")
 	save(t, live, "v0")

@@ -87,9 +87,10 @@ func checkName(parent, name string) error {
 	return nil
 }
 
-// reserved reports whether a name is kept for vdfs: never listed, never made.
+// reserved reports whether a name is kept for vdfs: never listed, never made. Parking names are ours too, but a drive
+// has to see what it parked.
 func reserved(inRoot bool, name string) bool {
-	return strings.HasPrefix(name, ".vdfs-") || inRoot && strings.HasPrefix(name, ownDir)
+	return strings.HasPrefix(name, ".vdfs-") && !strings.HasPrefix(name, remote.ParkPrefix) || inRoot && strings.HasPrefix(name, ownDir)
 }
 
 // openDir opens the directory at path below r. flags is O_PATH to look only, or

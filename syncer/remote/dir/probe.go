@@ -49,6 +49,25 @@ func (d *Endpoint) prepare(r dirFD, most abilities) error {
 		d.log.Info("directory is used for reading only", "error", err)
 		return nil
 	}
+	if err := d.prove(r, most); err != nil {
+		return err
+	}
+	d.can.write = true
+	d.caps.Trash, d.caps.Versions = true, true
+	d.caps.Rename, d.caps.Remove, d.caps.DirMove, d.caps.Gap = remote.Window, remote.Window, remote.Atomic, 100*time.Microsecond
+	d.caps.Create, d.caps.Replace = remote.Window, remote.Window
+	if d.can.noreplace || d.can.hardlink {
+		d.caps.Create = remote.Atomic
+	}
+	if d.can.exchange {
+		d.caps.Replace = remote.Atomic
+	}
+	d.caps.AtomicPut = d.can.exchange || d.can.hardlink
+	return nil
+}
+
+// prove tidies the staging directory and probes the file system there.
+func (d *Endpoint) prove(r dirFD, most abilities) error {
 	s, err := d.openStaging(r, tempDir)
 	if err != nil {
 		return fail("open staging directory", err)
@@ -64,17 +83,6 @@ func (d *Endpoint) prepare(r dirFD, most abilities) error {
 	if err := d.probe(s.fd, most); err != nil {
 		return fail("probe file system", err)
 	}
-	d.can.write = true
-	d.caps.Trash, d.caps.Versions = true, true
-	d.caps.Rename, d.caps.Remove, d.caps.DirMove, d.caps.Gap = remote.Window, remote.Window, remote.Atomic, 100*time.Microsecond
-	d.caps.Create, d.caps.Replace = remote.Window, remote.Window
-	if d.can.noreplace || d.can.hardlink {
-		d.caps.Create = remote.Atomic
-	}
-	if d.can.exchange {
-		d.caps.Replace = remote.Atomic
-	}
-	d.caps.AtomicPut = d.can.exchange || d.can.hardlink
 	return nil
 }
 

@@ -21,6 +21,9 @@ func (d *Endpoint) publishNew(ctx context.Context, r dirFD, t spot, tmp *temp) e
 	default: // checked and then renamed: at least not by two sessions at once
 		err = d.exclusive(ctx, r, func() error { return d.renameFree(tmp.at.fd, tmp.name, t.dir.fd, t.leaf) })
 	}
+	if errors.Is(err, unix.EINVAL) {
+		err = remote.ErrName // a character that this file system does not take
+	}
 	if err != nil {
 		return err
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 
 	"golang.org/x/sys/unix"
 
@@ -34,6 +35,9 @@ func (d *Endpoint) Mkdir(ctx context.Context, parent remote.ItemID, name string,
 			mode = 0o755
 		}
 		err = unix.Mkdirat(p.fd, name, mode) // the umask only takes away; setAttr corrects it
+	}
+	if errors.Is(err, unix.EINVAL) {
+		err = remote.ErrName // a character that this file system does not take
 	}
 	if err != nil {
 		return remote.Entry{}, fail("make directory", err)
@@ -112,26 +116,28 @@ func (d *Endpoint) Update(ctx context.Context, id remote.ItemID, p remote.Patch,
 	}
 	defer from.close()
 	to, dest, name, err := d.destination(r, parent, leaf, p)
+	if err == nil && inside(dest, join(parent, leaf)) {
+		to.close()
+		err = fmt.Errorf("move into itself: %w", remote.ErrKind)
+	}
 	if err != nil {
 		return remote.Entry{}, fail("update item", err)
 	}
 	defer to.close()
+	moves := dest != parent || name != leaf
 	var f facts
 	err = d.exclusive(ctx, r, func() error {
-		if f, err = d.expect(from.fd, parent, leaf, pre); err != nil {
-			return err
+		f, err = d.expect(from.fd, parent, leaf, pre)
+		if err == nil && p.Mode != nil && f.kind() == remote.Symlink {
+			err = remote.ErrKind
 		}
-		if p.Mode != nil && f.kind() == remote.Symlink {
-			return remote.ErrKind
+		if err == nil && moves {
+			f, err = d.move(f, from.fd, leaf, to.fd, name)
 		}
-		if dest == parent && name == leaf {
-			return nil
-		}
-		f, err = d.move(f, from.fd, leaf, to.fd, name)
 		return err
 	})
 	if err == nil {
-		if f, err = d.setAttr(to.fd, name, f, p); err != nil && (dest != parent || name != leaf) {
+		if f, err = d.setAttr(to.fd, name, f, p); err != nil && moves {
 			err = fmt.Errorf("%w: moved, but: %w", remote.ErrUnknown, err)
 		}
 	}
@@ -157,6 +163,8 @@ func (d *Endpoint) destination(r dirFD, parent, leaf string, p remote.Patch) (di
 	return fd, dest, name, err
 }
 
+func inside(path, dir string) bool { return path == dir || strings.HasPrefix(path, dir+"/") }
+
 // move renames the item f to a free name, and undoes that if it moved another.
 func (d *Endpoint) move(f facts, from int, leaf string, to int, name string) (facts, error) {
 	err := d.renameFree(from, leaf, to, name)
@@ -167,8 +175,8 @@ func (d *Endpoint) move(f facts, from int, leaf string, to int, name string) (fa
 		}
 	}
 	switch {
-	case errors.Is(err, unix.EINVAL): // below itself
-		return f, fmt.Errorf("%w: %w", remote.ErrKind, err)
+	case errors.Is(err, unix.EINVAL): // a character that this file system does not take
+		return f, fmt.Errorf("%w: %w", remote.ErrName, err)
 	case errors.Is(err, unix.EXDEV): // a directory that overlayfs cannot rename
 		return f, fmt.Errorf("rename: %w", remote.ErrUnsupported)
 	case err != nil:
