@@ -45,7 +45,7 @@ type Cache struct {
 	opened  int           // how many readers there are
 	done    chan struct{} // closed by Close
 	seq     atomic.Uint64
-	nodes   atomic.Int64 // how many rows nodes has
+	nodes   atomic.Int64 // how many nodes there are, as Stats.Nodes
 	feed    Feed
 	watch   watchers
 

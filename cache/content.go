@@ -9,11 +9,13 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"unicode/utf8"
 
 	"golang.org/x/sys/unix"
 
+	"vdfs/internal/durable"
 	"vdfs/internal/ranges"
 )
 
@@ -38,6 +40,10 @@ type contentStore struct {
 	epoch atomic.Uint64 // counts rounds of syncing; see stamp
 	bytes atomic.Int64  // bytes present in all contents of the index
 	dirty atomic.Bool   // something was written since the last round of syncing began
+
+	// Directories are made with their first file. Those whose own names are not durable yet are made - named.
+	dirs        sync.Mutex
+	made, named uint64
 }
 
 func (s *contentStore) init(dir string) error {
@@ -48,11 +54,6 @@ func (s *contentStore) init(dir string) error {
 	}
 	s.boot = strings.TrimSpace(string(id))
 	s.epoch.Store(1)
-	for i := range 256 {
-		if err := os.MkdirAll(filepath.Join(s.dir, fmt.Sprintf("%02x", i)), 0o700); err != nil {
-			return fmt.Errorf("make content directory: %w", err)
-		}
-	}
 	return nil
 }
 
@@ -65,16 +66,26 @@ func (s *contentStore) stamp() string {
 
 func (s *contentStore) stampOf(epoch uint64) string { return fmt.Sprintf("%s/%016x", s.boot, epoch) }
 
+// path puts 256 successive contents beside each other, then turns to the next of 256 directories: a small drive has few, and
+// files made together lie together.
 func (s *contentStore) path(id ContentID) string {
-	return filepath.Join(s.dir, fmt.Sprintf("%02x", byte(id)), strconv.FormatInt(int64(id), 16))
+	return filepath.Join(s.subdir(int(id>>8)&0xff), strconv.FormatInt(int64(id), 16))
 }
+
+func (s *contentStore) subdir(i int) string { return filepath.Join(s.dir, fmt.Sprintf("%02x", i)) }
 
 // create makes an empty backing file under a new id. The file comes before its row: a row without a file does not exist
 // after a crash, a file without a row is swept away.
 func (s *contentStore) create() (*backing, error) {
 	for {
 		id := ContentID(s.next.Add(1))
-		f, err := os.OpenFile(s.path(id), os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
+		path := s.path(id)
+		f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
+		if errors.Is(err, os.ErrNotExist) {
+			if err = s.mkdir(filepath.Dir(path)); err == nil {
+				f, err = os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
+			}
+		}
 		if errors.Is(err, os.ErrExist) {
 			continue // a leftover that the sweep has not come to
 		}
@@ -83,6 +94,29 @@ func (s *contentStore) create() (*backing, error) {
 		}
 		return &backing{id: id, file: f}, nil
 	}
+}
+
+func (s *contentStore) mkdir(path string) error {
+	s.dirs.Lock()
+	defer s.dirs.Unlock()
+	s.made++
+	return os.MkdirAll(path, 0o700)
+}
+
+// syncName makes the name of a backing file durable, and that of its directory.
+func (s *contentStore) syncName(id ContentID) error {
+	s.dirs.Lock()
+	made, named := s.made, s.named
+	s.dirs.Unlock()
+	if named < made {
+		if err := durable.SyncDir(s.dir); err != nil {
+			return err
+		}
+		s.dirs.Lock()
+		s.named = max(s.named, made)
+		s.dirs.Unlock()
+	}
+	return durable.SyncDir(filepath.Dir(s.path(id)))
 }
 
 func (s *contentStore) open(id ContentID) (*backing, error) {
@@ -113,7 +147,6 @@ type backing struct {
 	full       bool       // all bytes are present: the file is its own truth
 	present    ranges.Set // what is present while not full
 	recorded   int64      // bytes present as its row says
-	stamped    bool       // its row was stamped since the node was marked
 	named      bool       // its directory entry was made durable
 }
 

@@ -244,6 +244,28 @@ func TestKillWhileWritingLosesNothing(t *testing.T) {
 	want(t, "bytes", c.store.bytes.Load(), 12)
 }
 
+func TestASettleThatFailedIsMadeUpFor(t *testing.T) {
+	t.Parallel()
+	c := openContents(t, t.TempDir())
+	left, o := create(t, c, "left")
+	write(t, o, "12345", 0)
+	open, w := create(t, c, "open")
+	// The handle goes as by a last close whose transaction failed.
+	c.files.closeWriter(o.st)
+	if err := c.letGo(o.st); err != nil {
+		t.Fatal(err)
+	}
+	want(t, "mark", rowOf(t, c, left).Writing, true)
+	if err := c.settleLeft(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	n := rowOf(t, c, left)
+	want(t, "mark afterwards", n.Writing, false)
+	want(t, "size", n.Size, 5)
+	want(t, "mark of an open one", rowOf(t, c, open).Writing, true)
+	closeIt(t, w)
+}
+
 func TestMtimeSetWhileOpenSurvivesTheSettle(t *testing.T) {
 	t.Parallel()
 	c := openContents(t, t.TempDir())
@@ -552,7 +574,7 @@ func setBoot(t *testing.T, c *Cache, boot string) {
 	}
 }
 
-func TestAfterAPowerCutUnsyncedContentsAreDroppedIfPartialAndRehashedIfDirty(t *testing.T) {
+func TestAfterAPowerCutUnsyncedContentsAreDroppedIfCleanAndRehashedIfDirty(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	c := openContents(t, dir)
@@ -581,6 +603,18 @@ func TestAfterAPowerCutUnsyncedContentsAreDroppedIfPartialAndRehashedIfDirty(t *
 		t.Fatal(err)
 	}
 	closeIt(t, f)
+	clean := makeFile(t, c, "clean", "at the endpoint")
+	err = c.update(0, true, func(tx *Tx) error {
+		d, err := tx.DentryOf(clean.Ino)
+		if err != nil {
+			return err
+		}
+		return tx.exec(`INSERT INTO bindings(leg, dentry, remote_id, parent, remote_name, kind, r_tag, r_content, r_size, l_parent, l_name, l_version)
+			VALUES(1, ?, 'r', 0, x'', 1, '', '', ?, 1, x'', ?)`, d.ID, clean.Size, clean.Version)
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
 	setBoot(t, c, "another-boot/0000000000000001")
 	if err := os.Truncate(c.store.path(rowOf(t, c, dirty.Ino).Content), 4); err != nil { // what the disk kept
 		t.Fatal(err)
@@ -590,6 +624,8 @@ func TestAfterAPowerCutUnsyncedContentsAreDroppedIfPartialAndRehashedIfDirty(t *
 	c = openContents(t, dir)
 	want(t, "synced content", content(t, c, synced.Ino), "on disk")
 	want(t, "partial", rowOf(t, c, partial.Ino).Residency, None)
+	want(t, "clean", rowOf(t, c, clean.Ino).Residency, None)
+	want(t, "clean size", rowOf(t, c, clean.Ino).Size, clean.Size)
 	got := rowOf(t, c, dirty.Ino)
 	want(t, "dirty size", got.Size, 4)
 	want(t, "dirty hash known", got.Hash.Known(), false)

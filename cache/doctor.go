@@ -6,8 +6,11 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
+
+	"vdfs/internal/durable"
 )
 
 // Problem is something in the index or the contents that must not be.
@@ -131,7 +134,7 @@ func (c *Cache) Check(ctx context.Context) ([]Problem, error) {
 	if err != nil {
 		return out, fmt.Errorf("check index: %w", err)
 	}
-	more, err := []Problem(nil), error(nil) // SEAM checkContents
+	more, err := c.checkContents(ctx)
 	if err != nil {
 		return out, fmt.Errorf("check contents: %w", err)
 	}
@@ -166,7 +169,7 @@ func (c *Cache) Repair(ctx context.Context) ([]Problem, error) {
 			return mended, fmt.Errorf("mend %q: %w", r.what, err)
 		}
 	}
-	more, err := []Problem(nil), error(nil) // SEAM repairContents
+	more, err := c.repairContents(ctx)
 	if err != nil {
 		return mended, fmt.Errorf("mend contents: %w", err)
 	}
@@ -183,7 +186,7 @@ type Rebuilt struct {
 
 // Rebuild replaces an index that cannot be opened (ErrDamaged) by its newest sound backup or, without one, by a new one.
 // The damaged files are kept beside it. Files the new index does not know and no endpoint has are moved to lost+found by
-// the first Run. ErrInvalid: the index is sound, there is nothing to do.
+// the next Open. ErrInvalid: the index is sound, there is nothing to do.
 func Rebuild(ctx context.Context, opt Options) (done Rebuilt, err error) {
 	opt = opt.withDefaults()
 	lock, err := takeLock(opt.Dir)
@@ -191,53 +194,87 @@ func Rebuild(ctx context.Context, opt Options) (done Rebuilt, err error) {
 		return done, fmt.Errorf("rebuild index: %w", err)
 	}
 	defer func() { err = joinClose(err, lock) }()
-	path := indexPath(opt.Dir)
-	switch err := sound(path); {
+	switch err := sound(indexPath(opt.Dir)); {
 	case err == nil:
 		return done, fmt.Errorf("rebuild index: it is sound: %w", ErrInvalid)
 	case !errors.Is(err, ErrDamaged):
 		return done, fmt.Errorf("rebuild index: %w", err)
 	}
+	if done.Backup, err = newestSound(ctx, opt); err != nil {
+		return done, fmt.Errorf("rebuild index: %w", err)
+	}
+	done.Damaged = fmt.Sprintf("%s.damaged-%d", indexPath(opt.Dir), opt.Clock().Unix())
+	if err := replaceIndex(opt.Dir, done); err != nil {
+		return done, fmt.Errorf("rebuild index: %w", err)
+	}
+	return done, nil
+}
+
+// newestSound picks the newest backup that can be read; "": there is none.
+func newestSound(ctx context.Context, opt Options) (string, error) {
 	backups, err := (&Cache{opt: opt}).backups()
 	if err != nil {
-		return done, err
+		return "", err
 	}
 	for _, b := range slices.Backward(backups) {
 		if err := ctx.Err(); err != nil {
-			return done, err
+			return "", err
 		}
 		if sound(b) == nil {
-			done.Backup = b
-			break
+			return b, nil
 		}
 	}
-	// 1. aside: from here on Open begins a new index, which at least loses no bytes. 2. the backup takes its place.
-	done.Damaged = fmt.Sprintf("%s.damaged-%d", path, opt.Clock().Unix())
-	for _, suffix := range []string{"-wal", "-shm", ""} {
-		if err := os.Rename(path+suffix, done.Damaged+suffix); err != nil && !errors.Is(err, os.ErrNotExist) {
-			return done, fmt.Errorf("put damaged index aside: %w", err)
-		}
+	return "", nil
+}
+
+// replaceIndex puts a backup, or nothing, in the place of the index. What is done for a cut after each step:
+//
+//  1. a marker says that contents may be unknown   Open salvages for nothing, or says ErrDamaged again
+//  2. the backup is copied beside the index        as 1
+//  3. the damaged index goes aside                 Open begins a new index and salvages
+//  4. the copy takes its place                     Open salvages
+func replaceIndex(dir string, done Rebuilt) error {
+	path := indexPath(dir)
+	marker, err := os.OpenFile(salvageMarker(dir), os.O_WRONLY|os.O_CREATE, 0o600)
+	if err != nil {
+		return err
+	}
+	if err := joinClose(marker.Sync(), marker); err != nil {
+		return err
+	}
+	if err := durable.SyncDir(dir); err != nil {
+		return err
 	}
 	if done.Backup != "" {
 		if err := copyFile(path+".new", done.Backup); err != nil {
-			return done, fmt.Errorf("restore backup: %w", err)
-		}
-		if err := os.Rename(path+".new", path); err != nil {
-			return done, fmt.Errorf("restore backup: %w", err)
+			return fmt.Errorf("copy backup: %w", err)
 		}
 	}
-	return done, beginSalvage(opt, lock)
+	for _, suffix := range []string{"-wal", "-shm", ""} {
+		if err := os.Rename(path+suffix, done.Damaged+suffix); err != nil && !errors.Is(err, os.ErrNotExist) {
+			return fmt.Errorf("put damaged index aside: %w", err)
+		}
+	}
+	if done.Backup == "" {
+		return nil
+	}
+	return durable.Rename(path+".new", path)
 }
 
-// beginSalvage leaves the note that the index does not know all contents, making the index if need be.
-func beginSalvage(opt Options, lock *os.File) error {
-	c := &Cache{opt: opt, log: opt.Logger, lock: lock, readers: make(chan *conn, readerConns), done: make(chan struct{})}
-	c.feed.init()
-	err := c.openIndex()
-	if err == nil {
-		err = c.update(0, true, (*Tx).Salvage)
+func salvageMarker(dir string) string { return filepath.Join(dir, "salvage") }
+
+// recoverMarker makes the marker of replaceIndex a note in the index that is there now.
+func (c *Cache) recoverMarker(context.Context) error {
+	if _, err := os.Lstat(salvageMarker(c.opt.Dir)); errors.Is(err, os.ErrNotExist) {
+		return nil
 	}
-	return errors.Join(err, c.closeIndex())
+	if err := c.update(0, true, (*Tx).Salvage); err != nil {
+		return err
+	}
+	if err := c.syncIndex(); err != nil {
+		return err
+	}
+	return os.Remove(salvageMarker(c.opt.Dir))
 }
 
 // sound opens a database and looks through its pages. ErrDamaged: it is not one, or not all there.

@@ -22,14 +22,14 @@ const (
 
 // held is a row of contents with what its node says, and its backing file.
 type held struct {
-	id               ContentID
-	size, present    int64
-	encoded          []byte
-	owned, trashed   bool
-	full, writing    bool
-	ino              Ino
-	fileSize         int64
-	fileMissing, bad bool
+	id             ContentID
+	size, present  int64
+	encoded        []byte
+	owned, trashed bool
+	full, writing  bool
+	ino            Ino
+	fileSize       int64
+	fileMissing    bool
 }
 
 // checkContents looks for contents that do not fit their nodes or their files. What is in use is passed over: its rows are
@@ -97,9 +97,9 @@ func (c *Cache) eachContent(ctx context.Context, f func(held) error) error {
 			page, err = list(tx, func(r *row) held {
 				return held{
 					id: ContentID(r.int()), ino: Ino(r.int()), size: r.int(), present: r.int(), encoded: append([]byte(nil), r.bytes()...),
-					owned: r.flag(), full: r.int() == int64(Full), writing: r.flag(), trashed: r.flag(),
+					owned: r.flag(), full: r.flag(), writing: r.flag(), trashed: r.flag(),
 				}
-			}, `SELECT c.id, c.ino, c.size, c.present, c.ranges, n.ino IS NOT NULL, n.residency, n.writing,
+			}, `SELECT c.id, c.ino, c.size, c.present, c.ranges, n.ino IS NOT NULL, c.ranges IS NULL, n.writing,
 					EXISTS(SELECT 1 FROM trash t WHERE t.content = c.id)
 				FROM contents c LEFT JOIN nodes n ON n.ino = c.ino AND n.content = c.id WHERE c.id > ? ORDER BY c.id LIMIT ?`, after, contentPageOf)
 			return err
@@ -178,11 +178,10 @@ func (c *Cache) repairContents(ctx context.Context) ([]Problem, error) {
 		mended = append(mended, Problem{what, fmt.Sprintf("content %d of node %d", h.id, h.ino), true})
 		return c.update(0, false, func(tx *Tx) error {
 			err := tx.exec(`UPDATE nodes SET residency=0, content=NULL, writing=0 WHERE ino=? AND content=?`, h.ino, h.id)
-			if err != nil || what == wrongUnowned {
-				// Its bytes stay for the sweep, which saves what no endpoint has.
-				return errors.Join(err, tx.forgetContent(h.id))
+			if err != nil {
+				return err
 			}
-			return tx.removeContent(h.id)
+			return tx.forgetContent(h.id) // its file stays for the next Open, which saves what no endpoint has
 		})
 	})
 	if err != nil {
@@ -192,9 +191,7 @@ func (c *Cache) repairContents(ctx context.Context) ([]Problem, error) {
 	if err != nil {
 		return mended, err
 	}
-	for _, p := range owners {
-		mended = append(mended, p)
-	}
+	mended = append(mended, owners...)
 	return mended, c.update(0, false, func(tx *Tx) error { return errors.Join(tx.mendOwners(), tx.Salvage()) })
 }
 

@@ -138,8 +138,16 @@ func (x *indexTest) bind(leg LegID, id DentryID) BindingID {
 		if err != nil {
 			return err
 		}
+		root, ok, err := tx.RootBinding(leg)
+		if err == nil && !ok {
+			root = Binding{Leg: leg, Dentry: RootDentry, RemoteID: "root", Kind: Dir}
+			err = tx.PutBinding(&root)
+		}
+		if err != nil {
+			return err
+		}
 		b := Binding{
-			Leg: leg, Dentry: id, RemoteID: fmt.Sprintf("r%d", id), Parent: 999, RemoteName: e.Name, Kind: e.Node.Kind, LocalParent: up.ID,
+			Leg: leg, Dentry: id, RemoteID: fmt.Sprintf("r%d", id), Parent: root.ID, RemoteName: e.Name, Kind: e.Node.Kind, LocalParent: up.ID,
 			LocalName: e.Name, LocalVersion: e.Node.Version, LocalMtime: e.Node.Mtime, LocalMode: e.Node.Mode, Size: e.Node.Size,
 		}
 		if err := tx.PutBinding(&b); err != nil {
@@ -255,6 +263,8 @@ func TestADamagedIndexIsRebuiltFromItsBackup(t *testing.T) {
 	x.mkdir(RootIno, "in-backup")
 	x.no(x.Backup())
 	x.mkdir(RootIno, "after")
+	x.touch(RootIno, "unsent")
+	x.write("unsent", "hours of work")
 	x.abandon()
 	_, err := Rebuild(t.Context(), x.opt)
 	x.is(err, ErrInvalid)
@@ -273,12 +283,28 @@ func TestADamagedIndexIsRebuiltFromItsBackup(t *testing.T) {
 	x.open()
 	x.lookup(RootIno, "in-backup")
 	x.gone(RootIno, "after")
+	x.wantLost("hours of work")
+}
+
+// wantLost checks that lost+found holds one file, and what is in it.
+func (x *indexTest) wantLost(text string) {
+	x.t.Helper()
+	found, err := filepath.Glob(filepath.Join(x.opt.Dir, "lost+found", "*"))
+	x.no(err)
+	if len(found) != 1 {
+		x.t.Fatalf("lost+found holds %q", found)
+	}
+	if got, err := os.ReadFile(found[0]); err != nil || string(got) != text {
+		x.t.Errorf("%s holds %q, %v", found[0], got, err)
+	}
 }
 
 func TestADamagedIndexWithoutABackupStartsAnew(t *testing.T) {
 	t.Parallel()
 	x := newIndexTest(t)
 	x.mkdir(RootIno, "lost")
+	x.touch(RootIno, "unsent")
+	x.write("unsent", "hours of work")
 	x.abandon()
 	x.no(os.WriteFile(indexPath(x.opt.Dir), []byte(strings.Repeat("garbage", 1000)), 0o600))
 	done, err := Rebuild(t.Context(), x.opt)
@@ -288,6 +314,8 @@ func TestADamagedIndexWithoutABackupStartsAnew(t *testing.T) {
 	}
 	x.open()
 	x.gone(RootIno, "lost")
+	x.wantLost("hours of work")
+	x.touch(RootIno, "goes on")
 }
 
 func TestWhatWasAcknowledgedIsThereAfterTheProcessEnds(t *testing.T) {

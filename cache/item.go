@@ -144,6 +144,3 @@ func (tx *Tx) PurgeClosed(before int64, limit int) (int, error) {
 	ids, err := list(tx, (*row).int, `DELETE FROM items WHERE id IN (SELECT id FROM items WHERE status >= 6 AND updated < ? LIMIT ?) RETURNING id`, before, limit)
 	return len(ids), err
 }
-
-// settleItems makes the open items of a node's names eligible at a time: what the last close of a writer does.
-func (tx *Tx) settleItems(ino Ino, eligible int64) error { return tx.markNode(ino, eligible) }

@@ -108,3 +108,8 @@ func (tx *Tx) CountAway(place PlaceID) (int64, error) {
 // Touched tells the kernel that it may hold pages of a node that are old: for a change that neither came through the
 // mount nor was made by a transaction.
 func (tx *Tx) Touched(ino Ino) { tx.publish(Change{Ino: ino, Data: true}) }
+
+// DentriesPage reads up to limit names of the whole drive in the order of their ids, beginning after one.
+func (tx *Tx) DentriesPage(after DentryID, limit int) ([]Dentry, error) {
+	return list(tx, scanDentry, "SELECT "+dentryCols+" FROM dentries d WHERE d.id > ? ORDER BY d.id LIMIT ?", after, limit)
+}

@@ -38,7 +38,7 @@ func Open(ctx context.Context, opt Options) (*Cache, error) {
 	if err := c.openIndex(); err != nil {
 		return nil, errors.Join(fmt.Errorf("open cache %s: %w", opt.Dir, err), c.closeAll())
 	}
-	for _, step := range []func(context.Context) error{c.recoverIndex, c.recoverContents} {
+	for _, step := range []func(context.Context) error{c.recoverIndex, c.recoverMarker, c.recoverContents} {
 		if err := step(ctx); err != nil {
 			return nil, errors.Join(fmt.Errorf("recover cache %s: %w", opt.Dir, err), c.closeAll())
 		}
@@ -115,7 +115,8 @@ func (c *Cache) openIndex() error {
 		c.opened++
 	}
 	return c.update(0, true, func(tx *Tx) error {
-		n, _, err := get(tx, (*row).int, "SELECT count(*) FROM nodes")
+		// Names are counted in place of nodes: there is an index a tenth of the size to do it in, and hard links are few.
+		n, _, err := get(tx, (*row).int, "SELECT count(*) FROM dentries")
 		tx.nodes = n
 		return err
 	})
@@ -170,13 +171,14 @@ func (tx *Tx) makeRoot() error {
 	return tx.exec("INSERT INTO dentries(id, parent, name, ino) VALUES(?, 0, x'', ?)", RootDentry, RootIno)
 }
 
-// recoverIndex puts back what was under way when the last process ended.
+// recoverIndex puts back what was under way when the last process ended. The conditions that seem to say nothing let
+// SQLite use the small indexes of open items and of directories that are not listed.
 func (c *Cache) recoverIndex(context.Context) error {
 	return c.update(0, true, func(tx *Tx) error {
-		if err := tx.exec("UPDATE items SET status = ? WHERE status = ?", ItemNew, ItemProcessing); err != nil {
+		if err := tx.exec("UPDATE items SET status = ? WHERE status = ? AND status < 6", ItemNew, ItemProcessing); err != nil {
 			return err
 		}
-		if err := tx.exec("UPDATE nodes SET listing = ? WHERE listing = ?", Unlisted, ListingNow); err != nil {
+		if err := tx.exec("UPDATE nodes SET listing = ? WHERE listing = ? AND listing <> 2", Unlisted, ListingNow); err != nil {
 			return err
 		}
 		orphans, err := list(tx, (*row).int, "SELECT ino FROM nodes WHERE nlink = 0")

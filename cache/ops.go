@@ -83,16 +83,41 @@ func (tx *Tx) create(parent Ino, name string, n Node, by Caller) (Entry, error) 
 		subdirs, n.Nlink = 1, 2
 	}
 	dir, err := tx.touchDir(parent, subdirs)
-	if err == nil && dir.Listing != Listed {
-		// The name may be taken at the endpoint by something that is not known here yet; one that is known says so.
-		if _, taken, lookErr := tx.DentryAt(parent, name); lookErr == nil && taken {
-			return fail(ErrExists)
-		}
-		err = ErrNotListed
+	if err == nil {
+		err = tx.nameMayBeNew(dir, name)
 	}
 	if err != nil {
 		return fail(err)
 	}
+	n.own(dir, by)
+	n.Atime, n.Mtime, n.Ctime, n.Btime = tx.Now(), tx.Now(), tx.Now(), tx.Now()
+	if n.Ino, err = tx.insertNode(n); err != nil {
+		return fail(err)
+	}
+	d, err := tx.addDentry(parent, name, n.Ino, n.Kind)
+	if err != nil {
+		return fail(err)
+	}
+	return Entry{Dentry: d, Node: n}, tx.markNew(d, n, dir.Place)
+}
+
+// nameMayBeNew refuses a directory that is not listed: the name may be taken at the endpoint by what is not known here yet.
+func (tx *Tx) nameMayBeNew(dir Node, name string) error {
+	if dir.Listing == Listed {
+		return nil // a name that is taken shows when it is written
+	}
+	_, taken, err := tx.DentryAt(dir.Ino, name)
+	switch {
+	case err != nil:
+		return err
+	case taken:
+		return ErrExists
+	}
+	return ErrNotListed
+}
+
+// own fills in what a new node has from its directory and its maker.
+func (n *Node) own(dir Node, by Caller) {
 	n.UID, n.GID = by.UID, by.GID
 	if dir.Mode&setgid != 0 {
 		n.GID = dir.GID
@@ -108,15 +133,6 @@ func (tx *Tx) create(parent Ino, name string, n Node, by Caller) (Entry, error) 
 	}
 	n.Mode &= 0o7777
 	n.Version = 1
-	n.Atime, n.Mtime, n.Ctime, n.Btime = tx.Now(), tx.Now(), tx.Now(), tx.Now()
-	if n.Ino, err = tx.insertNode(n); err != nil {
-		return fail(err)
-	}
-	d, err := tx.addDentry(parent, name, n.Ino, n.Kind)
-	if err != nil {
-		return fail(err)
-	}
-	return Entry{Dentry: d, Node: n}, tx.markNew(d, n, dir.Place)
 }
 
 // Link gives a file a further name. Both must be in the same place; directories have one name only.
@@ -124,35 +140,9 @@ func (c *Cache) Link(ino Ino, parent Ino, name string) (e Entry, err error) {
 	if err := checkName(name); err != nil {
 		return e, fmt.Errorf("link: %w", err)
 	}
-	err = c.update(0, true, func(tx *Tx) error {
-		n, err := tx.Node(ino)
-		switch {
-		case err != nil:
-			return err
-		case n.Kind == Dir:
-			return ErrIsDir
-		case n.Nlink == 0:
-			return ErrNotFound
-		}
-		first, err := tx.DentryOf(ino)
-		if err != nil {
-			return err
-		}
-		if err := tx.sameBorder(first.Parent, parent); err != nil {
-			return err
-		}
-		if err := tx.requireListed(parent); err != nil {
-			return err
-		}
-		d, err := tx.link(parent, name, n)
-		if err != nil {
-			return err
-		}
-		e.Dentry = d
-		if e.Node, err = tx.Node(ino); err != nil {
-			return err
-		}
-		return tx.wantPinned(d.ID, n)
+	err = c.update(0, true, func(tx *Tx) (err error) {
+		e, err = tx.linkFile(ino, parent, name)
+		return err
 	})
 	if err == nil {
 		err = c.live(&e.Node)
@@ -161,6 +151,35 @@ func (c *Cache) Link(ino Ino, parent Ino, name string) (e Entry, err error) {
 		return e, fmt.Errorf("link %q: %w", name, err)
 	}
 	return e, nil
+}
+
+func (tx *Tx) linkFile(ino, parent Ino, name string) (e Entry, err error) {
+	n, err := tx.Node(ino)
+	switch {
+	case err != nil:
+		return e, err
+	case n.Kind == Dir:
+		return e, ErrIsDir
+	case n.Nlink == 0:
+		return e, ErrNotFound
+	}
+	first, err := tx.DentryOf(ino)
+	if err != nil {
+		return e, err
+	}
+	if err := tx.sameBorder(first.Parent, parent); err != nil {
+		return e, err
+	}
+	if err := tx.requireListed(parent); err != nil {
+		return e, err
+	}
+	if e.Dentry, err = tx.link(parent, name, n); err != nil {
+		return e, err
+	}
+	if e.Node, err = tx.Node(ino); err != nil {
+		return e, err
+	}
+	return e, tx.wantPinned(e.ID, n)
 }
 
 // Unlink takes a name from a file; ErrIsDir for a directory.
@@ -317,7 +336,7 @@ func (tx *Tx) setAttr(ino Ino, a Attrs) (Node, error) {
 	}
 	if a.Atime != nil {
 		n.Atime = *a.Atime
-		tx.c.used.forget(ino)
+		tx.c.forgetAtime(ino)
 	}
 	if a.Mtime != nil {
 		sent = sent || n.Kind != Dir && (n.Writing || n.Mtime != *a.Mtime)

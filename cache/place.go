@@ -34,7 +34,7 @@ func (tx *Tx) EnsurePlace(dir Ino) (PlaceID, error) {
 	}
 	err = tx.exec(`WITH RECURSIVE below(ino) AS (SELECT ?1 UNION ALL
 			SELECT n.ino FROM below JOIN dentries d ON d.parent = below.ino JOIN nodes n ON n.ino = d.ino
-			WHERE n.kind = 2 AND n.place = ?2 AND n.ino NOT IN (SELECT ino FROM places))
+			WHERE n.kind = 2 AND n.place = ?2)
 		UPDATE nodes SET place = ?3 WHERE ino IN (SELECT ino FROM below)`, dir, n.Place, place)
 	if err != nil {
 		return 0, fmt.Errorf("ensure place: %w", err)

@@ -20,6 +20,7 @@ const (
 	syncEvery       = 5 * time.Second
 	checkpointEvery = time.Second
 	usageEvery      = 5 * time.Second
+	settleEvery     = 10 * time.Second
 	purgeEvery      = 10 * time.Minute
 	backupEvery     = 24 * time.Hour
 )
@@ -48,6 +49,7 @@ func (c *Cache) Run(ctx context.Context) error {
 	g.Go(func() error {
 		return c.maintain(ctx, "write access times", usageEvery, func(context.Context) error { return c.flushUsage() })
 	})
+	g.Go(func() error { return c.maintain(ctx, "settle", settleEvery, c.settleLeft) })
 	g.Go(func() error { return c.maintain(ctx, "purge", purgeEvery, c.purge) })
 	g.Go(func() error { return c.maintain(ctx, "back up index", time.Hour, c.backupIfDue) })
 	err := g.Wait()

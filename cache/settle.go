@@ -1,15 +1,14 @@
 package cache
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 	"sync"
 
 	"golang.org/x/sys/unix"
 
-	"vdfs/internal/durable"
 	"vdfs/internal/fault"
 )
 
@@ -161,6 +160,37 @@ func (c *Cache) settleFrom(ino Ino, b *backing, last bool) (size int64, err erro
 	return size, err
 }
 
+// settleLeft settles nodes that nobody has open for writing any more and whose last close could not, as on a full disk.
+func (c *Cache) settleLeft(ctx context.Context) error {
+	var after Ino
+	for {
+		var inos []int64
+		err := c.read(func(tx *Tx) (err error) {
+			inos, err = list(tx, (*row).int, `SELECT ino FROM nodes WHERE writing<>0 AND ino>? ORDER BY ino LIMIT ?`, after, recoverBatch)
+			return err
+		})
+		if err != nil || len(inos) == 0 || ctx.Err() != nil {
+			return err
+		}
+		for _, ino := range inos {
+			after = Ino(ino)
+			if c.OpenWriters(after) {
+				continue
+			}
+			st, err := c.hold(after, false)
+			if errors.Is(err, ErrNotFound) {
+				continue
+			}
+			if err != nil {
+				return err
+			}
+			if err := errors.Join(c.settleLast(st), c.letGo(st)); err != nil {
+				return err
+			}
+		}
+	}
+}
+
 // settle writes what a backing file says into the index. last: nobody writes any more, the file may be sent when it has
 // rested for its quiet period. A node that is not marked, or has another content, is left alone.
 func (tx *Tx) settle(ino Ino, id ContentID, info fileInfo, last bool) error {
@@ -219,7 +249,7 @@ func (c *Cache) syncName(st *fileState, b *backing) error {
 	if named {
 		return nil
 	}
-	if err := durable.SyncDir(filepath.Dir(c.store.path(b.id))); err != nil {
+	if err := c.store.syncName(b.id); err != nil {
 		return err
 	}
 	st.op.Lock()

@@ -8,7 +8,7 @@ import (
 
 // Stats is what the drive as a whole looks like. Sizes are bytes.
 type Stats struct {
-	Nodes                 int64 // of all kinds
+	Nodes                 int64 // of all kinds; about: after Open a further name counts as one too
 	ContentBytes          int64 // present on this machine
 	DiskTotal, DiskFree   int64 // of the file system that holds the contents
 	DiskAvailable         int64 // of DiskFree, to ordinary users

@@ -50,7 +50,7 @@ func (c *Cache) sweepAll(ctx context.Context, limit ContentID, putAway func(path
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		if err := c.sweepDir(filepath.Join(c.store.dir, fmt.Sprintf("%02x", i)), limit, putAway); err != nil {
+		if err := c.sweepDir(c.store.subdir(i), limit, putAway); err != nil {
 			return fmt.Errorf("sweep contents: %w", err)
 		}
 	}
@@ -59,6 +59,9 @@ func (c *Cache) sweepAll(ctx context.Context, limit ContentID, putAway func(path
 
 func (c *Cache) sweepDir(dir string, limit ContentID, putAway func(string) error) error {
 	d, err := os.Open(dir)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil // made with its first file
+	}
 	if err != nil {
 		return err
 	}

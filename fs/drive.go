@@ -29,7 +29,7 @@ type drive struct {
 	known known
 	pages *stamps // of files, by version
 	names *stamps // of directories, by ctime
-	retry *stamps // of files whose open is being begun again, by version
+	retry *stamps // of files whose open is being begun again: see retried
 
 	notifier *notifier
 	gone     context.Context // ends with the mount

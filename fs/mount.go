@@ -72,7 +72,7 @@ type Server struct {
 	unmount    sync.Mutex    // one at a time
 }
 
-// Mount mounts the drive and serves it; it returns when the mount answers. Errors are those of CheckMountpoint and of
+// Mount mounts the drive and serves it; it returns when the mount answers. A cache can be mounted once at a time. Errors are those of CheckMountpoint and of
 // mounting. The caller runs Server.Run until the mount is gone, else remote changes never reach the kernel.
 func Mount(ctx context.Context, opt Options) (*Server, error) {
 	if opt.Cache == nil || opt.Hydrator == nil || opt.Lister == nil || opt.States == nil {
@@ -95,9 +95,9 @@ func Mount(ctx context.Context, opt Options) (*Server, error) {
 	go func() {
 		defer close(s.served)
 		server.Serve()
+		d.notifier.feed.Close() // before anybody can mount again: a cache has one feed
 	}()
 	if err := errors.Join(server.WaitMount(), ctx.Err()); err != nil {
-		d.notifier.feed.Close()
 		return nil, errors.Join(fmt.Errorf("mount %s: %w", mountpoint, err), s.Unmount(true))
 	}
 	return s, nil

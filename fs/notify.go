@@ -62,10 +62,9 @@ func newNotifier(d *drive, feed *cache.Feed) *notifier {
 	}
 }
 
-// run works until ctx ends and gives the subscription back.
+// run works until ctx ends.
 func (n *notifier) run(ctx context.Context, k kernel) error {
 	n.kernel = k
-	defer n.feed.Close()
 	for {
 		if err := n.wait(ctx); err != nil {
 			return err

@@ -52,34 +52,64 @@ func (d *drive) Open(cancel <-chan struct{}, input *fuse.OpenIn, out *fuse.OpenO
 	if err != nil {
 		return d.fail("open", input.NodeId, err)
 	}
-	if d.overtaken(of) {
+	fresh := d.freshness(of)
+	if fresh == again {
 		return d.fail("open", input.NodeId, errors.Join(syscall.ESTALE, of.Close()))
 	}
 	f := &file{OpenFile: of, write: write}
 	if err := d.prepare(f, mode, truncate, input.Mode&fuse.OPEN_KILL_SUIDGID != 0); err != nil {
 		return d.fail("open", input.NodeId, errors.Join(err, of.Close()))
 	}
+	if fresh == unsure {
+		// Without the kernel's pages its size does not matter.
+		f.partial = true
+		f.told.Store(true)
+		out.OpenFlags = fuse.FOPEN_DIRECT_IO
+		out.Fh = d.files.put(f)
+		return fuse.OK
+	}
 	d.hand(f, out)
 	return fuse.OK
 }
 
-// overtaken reports that the kernel may still have the size of an older version, because a change was committed and its
-// notification is under way. Reads would end there and appends begin there. On ESTALE the kernel looks the name up
-// again, past its caches, and opens once more; the second time the answer is final.
-func (d *drive) overtaken(of *cache.OpenFile) bool {
+// freshness is what is known of the size that the kernel has of a file being opened.
+type freshness int
+
+const (
+	sure   freshness = iota
+	again            // it may be that of an older version, and can be had anew
+	unsure           // it may be that of an older version
+)
+
+// freshness tells whether the kernel may still have the size of an older version, because a change was committed and its
+// notification is under way. Reads would end there and appends begin there. On ESTALE the kernel looks the name up once
+// more, past its caches, and opens again. Where it has no name to look up, or a signal came between, the second open is
+// taken as it is.
+func (d *drive) freshness(of *cache.OpenFile) freshness {
 	ino, version := of.Ino(), of.Version()
 	if d.pages.get(ino) == version {
-		return false // it was opened in this version before
+		return sure // it was opened in this version before
 	}
-	if d.retry.get(ino) != 0 {
+	if mark := d.retry.get(ino); mark != 0 {
 		d.retry.drop(ino)
-		return false
+		if mark == retried(version, true) {
+			return sure
+		}
+		return unsure
 	}
 	if !d.notifier.pending() {
-		return false
+		return sure
 	}
-	d.retry.set(ino, version)
-	return true
+	d.retry.set(ino, retried(version, false))
+	return again
+}
+
+// retried is the stamp of a file whose open was answered with ESTALE: its version, and whether it was looked up since.
+func retried(version uint64, looked bool) uint64 {
+	if looked {
+		return version<<1 | 1
+	}
+	return version << 1
 }
 
 // prepare does what open's flags ask for and sees to the bytes that are missing.

@@ -237,3 +237,26 @@ func TestOpenDoesNotNeedTheNotification(t *testing.T) {
 		e.hyd.set(ino, want)
 	}
 }
+
+// A descriptor that is opened again has no name that the kernel could look up.
+func TestReopeningADescriptorDoesNotNeedTheNotification(t *testing.T) {
+	t.Parallel()
+	e := mounted(t)
+	e.silence()
+	ino := e.placeholder(cache.RootIno, "f", []byte("old"))
+	e.wantContent("f", []byte("old"))
+	fd, err := unix.Open(e.path("f"), unix.O_PATH, 0)
+	must(t, err)
+	defer unix.Close(fd)
+	fresh := bytes.Repeat([]byte("fresh"), 1000)
+	e.replace(ino, fresh)
+	got, err := os.ReadFile(fmt.Sprintf("/proc/self/fd/%d", fd))
+	must(t, err)
+	if !bytes.Equal(got, fresh) {
+		t.Fatalf("read %d bytes", len(got))
+	}
+	f := open(t, fmt.Sprintf("/proc/self/fd/%d", fd), os.O_WRONLY|os.O_APPEND)
+	_, err = f.WriteString("end")
+	must(t, errors.Join(err, f.Close()))
+	e.wantContent("f", append(fresh, "end"...))
+}

@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"syscall"
+
+	"vdfs/cache"
 )
 
 // The sentinels of this package. They arrive wrapped; test with errors.Is. Each carries the errno that a program is to
@@ -30,10 +32,11 @@ type failure struct {
 func (f *failure) Error() string        { return f.text }
 func (f *failure) Errno() syscall.Errno { return f.errno }
 
-// withErrno makes sure that an error of a source says what errno it is.
+// withErrno makes sure that an error of a source says what errno it is. What the cache says of this machine is told as it is:
+// whoever asked knows the cache's errors.
 func withErrno(err error) error {
 	var known interface{ Errno() syscall.Errno }
-	if err == nil || errors.As(err, &known) {
+	if err == nil || errors.As(err, &known) || errors.Is(err, cache.ErrNoSpace) || errors.Is(err, cache.ErrNotFound) {
 		return err
 	}
 	return fmt.Errorf("%w: %w", ErrFetch, err)

@@ -85,10 +85,13 @@ func (f *file) await(ctx context.Context, next func() (*flight, error)) error {
 		}
 		var err error
 		fl, err = next()
-		changed := f.changed
+		changed, over := f.changed, fl != nil && fl.done
 		f.mu.Unlock()
 		if err != nil || fl == nil {
 			return err
+		}
+		if over { // it could not even start
+			continue
 		}
 		select {
 		case <-changed:

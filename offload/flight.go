@@ -25,8 +25,11 @@ type flight struct {
 	err      error
 }
 
-// chunk is how many bytes are shown to readers at a time.
-const chunk = 256 << 10
+// Bytes are shown to readers in chunks, of which the first is small: somebody waits for it.
+const (
+	firstChunk = 64 << 10
+	chunk      = 256 << 10
+)
 
 // buffers bound the memory of fetches: one for each that has a token.
 var buffers = sync.Pool{New: func() any { b := make([]byte, smallFile); return &b }}
@@ -121,8 +124,9 @@ func (fl *flight) run(ctx context.Context, w *watchdog, front bool) error {
 
 // stream shows readers one chunk after the other.
 func (fl *flight) stream(r io.Reader, buf []byte, w *watchdog) error {
-	for off := fl.off; off < fl.end; {
-		p := buf[:min(int64(len(buf)), fl.end-off)]
+	size := int64(firstChunk)
+	for off := fl.off; off < fl.end; size = chunk {
+		p := buf[:min(size, fl.end-off)]
 		if err := fl.read(r, p, w); err != nil {
 			return err
 		}

@@ -194,7 +194,7 @@ func TestAnUnknownHashIsRecorded(t *testing.T) {
 
 func TestAFetchWithoutProgressIsStalledEvenIfTheSourceIsDeaf(t *testing.T) {
 	t.Parallel()
-	d := newDrive(t, Options{Timeout: 50 * time.Millisecond, Parallel: 1})
+	d := newDrive(t, Options{Timeout: 300 * time.Millisecond, Parallel: 1})
 	data := pattern(5000)
 	e := d.remote(cache.RootIno, "f", data)
 	other := d.remote(cache.RootIno, "g", data)
@@ -213,13 +213,13 @@ func TestAFetchWithoutProgressIsStalledEvenIfTheSourceIsDeaf(t *testing.T) {
 
 func TestSlowIsNotStalled(t *testing.T) {
 	t.Parallel()
-	d := newDrive(t, Options{Timeout: 200 * time.Millisecond})
+	d := newDrive(t, Options{Timeout: time.Second})
 	data := pattern(2000)
 	e := d.remote(cache.RootIno, "f", data)
 	d.s.gate, d.s.piece = make(chan struct{}), 100
 	done := make(chan error, 1)
 	go func() { done <- d.m.Complete(context.Background(), e.Ino) }()
-	tick := time.NewTicker(20 * time.Millisecond) // 20 pieces: twice the timeout in all
+	tick := time.NewTicker(75 * time.Millisecond) // 20 pieces: longer than the timeout in all
 	defer tick.Stop()
 	for range 20 {
 		<-tick.C

@@ -4,6 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
+	"sync"
+
+	"golang.org/x/sync/errgroup"
 
 	"vdfs/cache"
 )
@@ -23,6 +27,8 @@ type Report struct {
 	Files   int    // how many files they were of
 	Skipped []Skip // at most maxSkips
 	Omitted int    // how many more were skipped
+
+	mu sync.Mutex // guards all of it while Offload works
 }
 
 // Skip is a file that was left as it is, and why.
@@ -37,28 +43,32 @@ func (s skipped) Error() string { return string(s) }
 
 // Offload drops the local bytes of the files at or below a dentry, each only when an endpoint proves that it stores exactly
 // this version. What must be kept is reported with the reason; only a failure of the cache, or ctx, is an error.
-func (m *Manager) Offload(ctx context.Context, id cache.DentryID, o OffloadOptions) (Report, error) {
-	var r Report
+func (m *Manager) Offload(ctx context.Context, id cache.DentryID, o OffloadOptions) (*Report, error) {
+	r := &Report{}
 	if o.IncludePinned && !o.DryRun {
 		if err := m.overrule(id); err != nil {
 			return r, fmt.Errorf("offload: %w", err)
 		}
 	}
-	err := m.walk(ctx, id, func(page []cache.Entry) error {
-		for _, e := range page {
-			if e.Node.Kind != cache.File && !(o.IncludePinned && e.Intent == cache.Pinned) {
-				continue
-			}
-			if err := m.offloadOne(ctx, e, o, &r); err != nil {
-				return err
-			}
-		}
-		return nil
-	})
+	err := m.walk(ctx, id, func(page []cache.Entry) error { return m.offloadPage(ctx, page, o, r) })
 	if err != nil {
 		return r, fmt.Errorf("offload: %w", err)
 	}
 	return r, nil
+}
+
+// provers is how many files are offloaded at a time: an endpoint that is far away is asked for each.
+const provers = 8
+
+func (m *Manager) offloadPage(ctx context.Context, page []cache.Entry, o OffloadOptions, r *Report) error {
+	g, ctx := errgroup.WithContext(ctx)
+	g.SetLimit(provers)
+	for _, e := range page {
+		if e.Node.Kind == cache.File || o.IncludePinned && e.Intent == cache.Pinned {
+			g.Go(func() error { return m.offloadOne(ctx, e, o, r) })
+		}
+	}
+	return g.Wait()
 }
 
 // overrule makes a dentry not pinned.
@@ -99,16 +109,14 @@ func (m *Manager) offloadOne(ctx context.Context, e cache.Entry, o OffloadOption
 	case err != nil:
 		return err
 	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
 	r.Files++
 	r.Freed += freed
 	return nil
 }
 
 func (m *Manager) skip(e cache.Entry, why skipped, r *Report) error {
-	if len(r.Skipped) == maxSkips {
-		r.Omitted++
-		return nil
-	}
 	path := e.Name
 	err := m.cache.View(func(tx *cache.Tx) (err error) {
 		path, err = tx.Path(e.ID)
@@ -116,6 +124,12 @@ func (m *Manager) skip(e cache.Entry, why skipped, r *Report) error {
 	})
 	if err != nil && !errors.Is(err, cache.ErrNotFound) {
 		return err
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if len(r.Skipped) == maxSkips {
+		r.Omitted++
+		return nil
 	}
 	r.Skipped = append(r.Skipped, Skip{path, string(why)})
 	return nil
@@ -213,10 +227,10 @@ func unsent(tx *cache.Tx, ino cache.Ino) error {
 		if err != nil {
 			return err
 		}
-		for _, it := range items {
-			if it.Status == cache.ItemConflicted {
-				return skipped("is in conflict")
-			}
+		if slices.ContainsFunc(items, func(it cache.Item) bool { return it.Status == cache.ItemConflicted }) {
+			return skipped("is in conflict")
+		}
+		if len(items) > 0 {
 			return skipped("has changes that are not sent yet")
 		}
 		bindings, err := tx.BindingsOf(d.ID)

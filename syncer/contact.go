@@ -112,12 +112,16 @@ func (l *leg) listDir(ctx context.Context, id cache.BindingID) error {
 	}
 	var addr remote.ItemID
 	var dir cache.Binding
+	var mtime int64
 	err = l.e.Cache.View(func(tx *cache.Tx) error {
 		b, ok, err := tx.Binding(id)
 		if err != nil || !ok || b.Listed {
 			return err
 		}
 		dir = b
+		if e, err := tx.Entry(b.Dentry); err == nil {
+			mtime = e.Node.Mtime // as the endpoint has it, before its children come in
+		}
 		addr, err = l.address(tx, b.RemoteID)
 		return err
 	})
@@ -137,7 +141,7 @@ func (l *leg) listDir(ctx context.Context, id cache.BindingID) error {
 	}
 	for first := true; first || len(entries) > 0; first = false {
 		n := min(len(entries), batchSize)
-		if err := l.welcome(dir.ID, entries[:n], n == len(entries)); err != nil {
+		if err := l.welcome(dir.ID, entries[:n], n == len(entries), mtime); err != nil {
 			return fmt.Errorf("list %s: %w", dir.RemoteName, err)
 		}
 		entries = entries[n:]
@@ -145,8 +149,9 @@ func (l *leg) listDir(ctx context.Context, id cache.BindingID) error {
 	return nil
 }
 
-// welcome brings a part of a first listing into the drive; the last part makes the directory listed.
-func (l *leg) welcome(id cache.BindingID, entries []remote.Entry, last bool) error {
+// welcome brings a part of a first listing into the drive; the last part makes
+// the directory listed and gives it its time back.
+func (l *leg) welcome(id cache.BindingID, entries []remote.Entry, last bool, mtime int64) error {
 	return l.e.Cache.Update(l.id, func(tx *cache.Tx) error {
 		b, ok, err := tx.Binding(id)
 		if err != nil || !ok || b.Listed {
@@ -176,7 +181,7 @@ func (l *leg) welcome(id cache.BindingID, entries []remote.Entry, last bool) err
 		if err := tx.PutBinding(&b); err != nil || b.Dentry == 0 {
 			return err
 		}
-		return t.allListed(b)
+		return t.allListed(b, mtime)
 	})
 }
 
@@ -196,7 +201,7 @@ func (l *leg) knownAmong(tx *cache.Tx, dir string, entries []remote.Entry) (map[
 }
 
 // allListed makes the drive's directory listed when every leg that has it has listed it.
-func (t *step) allListed(b cache.Binding) error {
+func (t *step) allListed(b cache.Binding, mtime int64) error {
 	d, err := t.tx.Dentry(b.Dentry)
 	if errors.Is(err, cache.ErrNotFound) {
 		return nil
@@ -213,7 +218,15 @@ func (t *step) allListed(b cache.Binding) error {
 			return nil
 		}
 	}
-	return t.tx.SetListing(d.Ino, cache.Listed)
+	if err := t.tx.SetListing(d.Ino, cache.Listed); err != nil || mtime == 0 {
+		return err
+	}
+	n, err := t.tx.Node(d.Ino)
+	if err != nil {
+		return err
+	}
+	n.Mtime = mtime
+	return t.tx.UpdateNode(n)
 }
 
 // turn settles the subject behind a remote id and leaves an item where that does not finish it.

@@ -45,6 +45,9 @@ func (l *leg) turn(ctx context.Context, call *syncCall) time.Duration {
 	if err != nil && due {
 		l.due = true // what was not looked at still is to be
 	}
+	if err == nil {
+		l.lastOK = l.e.now()
+	}
 	if errors.Is(err, ErrUnreachable) {
 		l.failures++
 	} else {

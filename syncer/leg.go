@@ -50,6 +50,7 @@ type leg struct {
 	due      bool               // the endpoint is to be looked at in the next cycle
 	started  bool               // one cycle at least has come to its end
 	lastErr  error              // of the last cycle; nil: it went well
+	lastOK   int64              // when a cycle last went well, in nanoseconds since 1970
 	failures int                // cycles in a row that could not reach the endpoint
 	next     time.Time          // when the timer starts the next cycle
 	stop     context.CancelFunc // ends the cycle under way

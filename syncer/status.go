@@ -104,6 +104,7 @@ func (e *Engine) legState(row cache.Leg, s *ConduitStatus) {
 		l.mu.Lock()
 		defer l.mu.Unlock()
 		s.NextSync = l.next
+		s.LastSync = max(s.LastSync, l.lastOK)
 		switch {
 		case l.offline != nil:
 			s.State, s.Message = StateOffline, l.offline.Error()

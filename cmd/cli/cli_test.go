@@ -239,8 +239,8 @@ func TestControlCharactersDoNotReachAScreen(t *testing.T) {
 
 func TestPathsBelongToTheInnermostDrive(t *testing.T) {
 	t.Parallel()
-	all := []drive{{"/m", "one"}, {"/m/in", "two"}, {"/m/inner", "three"}}
-	for path, want := range map[string]string{"/m": "one", "/m/x": "one", "/m/in": "two", "/m/in/x": "two", "/m/innermost": "one", "/mm": "", "/": ""} {
+	all := []drive{{"/m", "one", false}, {"/m/in", "two", false}, {"/m/inner", "three", false}, {"/m/in/crashed", "four", true}, {"/crashed", "five", true}}
+	for path, want := range map[string]string{"/m/in/crashed/x": "two", "/crashed/x": "five", "/m": "one", "/m/x": "one", "/m/in": "two", "/m/in/x": "two", "/m/innermost": "one", "/mm": "", "/": ""} {
 		got := ""
 		if d := enclosing(all, path); d != nil {
 			got = d.socket
@@ -303,11 +303,13 @@ func TestTheEndOfASyncHasItsExitCode(t *testing.T) {
 	} {
 		var errs bytes.Buffer
 		a := &app{Streams: Streams{Out: &bytes.Buffer{}, Err: &errs}}
-		err := a.tellSync(control.SyncResult{State: state, Blocked: []control.Refusal{{Path: "/doc.txt", Conduit: "home", Reason: "is open"}}})
+		err := a.tellSync(control.SyncResult{State: state, Blocked: []control.Refusal{
+			{Path: "/doc.txt", Conduit: "home", Reason: "is open"}, {Conduit: "home", Reason: "is away"},
+		}})
 		if got := exitCode(err); got != want {
 			t.Errorf("%s: exit %d, want %d", state, got, want)
 		}
-		if !strings.Contains(errs.String(), "/doc.txt (home): is open") {
+		if want := "vdfs: /doc.txt (home): is open\nvdfs: conduit home: is away\n"; !strings.HasPrefix(errs.String(), want) {
 			t.Errorf("%s: the blocked file is not named: %q", state, errs.String())
 		}
 	}

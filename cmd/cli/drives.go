@@ -25,6 +25,7 @@ type group struct {
 type drive struct {
 	mountpoint string
 	socket     string
+	dead       bool // its daemon crashed: only a hint where the path belongs
 }
 
 // own is the daemon of the drive that the environment chooses, or, without
@@ -48,24 +49,35 @@ func (a *app) own(ctx context.Context) (*control.Client, error) {
 func (a *app) drives(ctx context.Context, paths config.Paths) []drive {
 	var all []drive
 	if d, err := control.NewClient(paths.Socket()).Drive(ctx); err == nil {
-		all = append(all, drive{string(d.Mountpoint), paths.Socket()})
+		all = append(all, drive{mountpoint: string(d.Mountpoint), socket: paths.Socket()})
 	}
 	for _, r := range daemon.RunningDrives(paths.Drives) {
-		all = append(all, drive{string(r.Mountpoint), string(r.Socket)})
+		w, err := watch(r.PID)
+		if err == nil {
+			w.close()
+		}
+		all = append(all, drive{string(r.Mountpoint), string(r.Socket), err != nil})
 	}
 	return all
 }
 
-// enclosing is the drive a path lies in, the innermost of several; nil: none.
+// enclosing is the drive a path lies in, the innermost of several, a living one before one that crashed; nil: none.
 func enclosing(all []drive, path string) *drive {
 	var best *drive
 	for i := range all {
 		d := &all[i]
-		if _, ok := inside(d.mountpoint, path); ok && (best == nil || len(d.mountpoint) > len(best.mountpoint)) {
+		if _, ok := inside(d.mountpoint, path); ok && (best == nil || d.before(best)) {
 			best = d
 		}
 	}
 	return best
+}
+
+func (d *drive) before(other *drive) bool {
+	if d.dead != other.dead {
+		return other.dead
+	}
+	return len(d.mountpoint) > len(other.mountpoint)
 }
 
 // inside is path as seen from the mountpoint: "/", "/a/b".

@@ -59,14 +59,21 @@ func (a *app) runSync(ctx context.Context, r control.SyncRequest) error {
 	return a.tellSync(result)
 }
 
+// blockedName is a path with its conduit; a whole conduit is just that.
+func blockedName(x control.Refusal) string {
+	switch {
+	case x.Path == "":
+		return "conduit " + x.Conduit
+	case x.Conduit == "":
+		return safe(string(x.Path))
+	}
+	return safe(string(x.Path)) + " (" + x.Conduit + ")"
+}
+
 // tellSync names what is left and returns the error that fits the state.
 func (a *app) tellSync(r control.SyncResult) error {
 	for _, x := range r.Blocked {
-		where := safe(string(x.Path))
-		if x.Conduit != "" {
-			where += " (" + x.Conduit + ")"
-		}
-		a.say("vdfs: %s: %s", where, x.Reason)
+		a.say("vdfs: %s: %s", blockedName(x), x.Reason)
 	}
 	switch r.State {
 	case "done":

@@ -65,7 +65,8 @@ type Handlers struct {
 	Conduits ConduitHandler
 }
 
-// NewServer is the HTTP server of the protocol. The caller serves it on a Listener and shuts it down.
+// NewServer is the HTTP server of the protocol. The caller serves it on a
+// Listener and shuts it down, which ends the contexts of requests under way.
 func NewServer(h Handlers) *http.Server {
 	mux := http.NewServeMux()
 	routeDrive(mux, h.Drive)
@@ -75,12 +76,18 @@ func NewServer(h Handlers) *http.Server {
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		fail(w, &Error{Code: NotFound, Message: "no such request: " + r.Method + " " + r.URL.Path})
 	})
-	return &http.Server{
+	ctx, cancel := context.WithCancelCause(context.Background())
+	s := &http.Server{
 		Handler:           mux,
 		ReadHeaderTimeout: 10 * time.Second,
-		BaseContext:       func(net.Listener) context.Context { return context.Background() },
+		BaseContext:       func(net.Listener) context.Context { return ctx },
 	}
+	s.RegisterOnShutdown(func() { cancel(errEnding) })
+	return s
 }
+
+// errEnding is what requests under way get when the daemon ends.
+var errEnding = &Error{Code: NoDrive, Message: "the vdfs daemon is ending"}
 
 func routeDrive(mux *http.ServeMux, d DriveHandler) {
 	get(mux, "GET /v1/drive", func(ctx context.Context, _ *http.Request) (Drive, error) { return d.Drive(ctx) })
@@ -156,7 +163,7 @@ func post[R, T any](mux *http.ServeMux, pattern string, f func(context.Context, 
 			return
 		}
 		v, err := f(r.Context(), req)
-		answer(w, v, err)
+		answer(w, v, why(r.Context(), err))
 	})
 }
 
@@ -178,7 +185,7 @@ func stream[R, T any](mux *http.ServeMux, pattern string, f func(context.Context
 		out := newLines(w)
 		v, err := f(r.Context(), req, func(p Progress) { out.send(event{Progress: &p}) })
 		if err != nil {
-			out.send(event{Error: AsError(err)})
+			out.send(event{Error: AsError(why(r.Context(), err))})
 			return
 		}
 		data, err := json.Marshal(v)
@@ -188,6 +195,14 @@ func stream[R, T any](mux *http.ServeMux, pattern string, f func(context.Context
 		}
 		out.send(event{Result: data})
 	})
+}
+
+// why replaces the bare end of a context by its cause.
+func why(ctx context.Context, err error) error {
+	if errors.Is(err, context.Canceled) && context.Cause(ctx) != nil {
+		return context.Cause(ctx)
+	}
+	return err
 }
 
 // lines writes one JSON value per line and lets each out at once.

@@ -19,6 +19,7 @@ type backend struct {
 	asked []any
 	err   error
 	block chan struct{} // if set, long requests wait for it or for their client
+	begun chan struct{} // if set, closed when a request blocks
 	ended chan error    // gets how a blocked request ended
 }
 
@@ -41,6 +42,9 @@ func (b *backend) List(_ context.Context, r ListRequest) (Listing, error) {
 
 func (b *backend) long(ctx context.Context, r PathsRequest, p Report) (PathsResult, error) {
 	if b.block != nil {
+		if b.begun != nil {
+			close(b.begun)
+		}
 		select {
 		case <-b.block:
 		case <-ctx.Done():
@@ -294,5 +298,37 @@ func TestNobodyThereIsNoDrive(t *testing.T) {
 		if _, err := NewClient(socket).Drive(t.Context()); AsError(err) == nil || AsError(err).Code != NoDrive {
 			t.Errorf("%s: %v", name, err)
 		}
+	}
+}
+
+func TestTheEndOfTheDaemonEndsRequestsUnderWay(t *testing.T) {
+	t.Parallel()
+	b := &backend{block: make(chan struct{}), ended: make(chan error, 1)}
+	socket := socketPath(t)
+	l, err := Listen(socket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := NewServer(Handlers{b, b, b, b})
+	served := make(chan error, 1)
+	go func() { served <- s.Serve(l) }()
+	answered := make(chan error, 1)
+	begun := make(chan struct{})
+	b.begun = begun
+	go func() {
+		_, err := Stream[PathsResult](context.Background(), NewClient(socket), "/v1/pin", PathsRequest{}, func(Progress) {})
+		answered <- err
+	}()
+	<-begun
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	if err := s.Shutdown(ctx); err != nil {
+		t.Fatalf("shutdown waits for a request: %v", err)
+	}
+	if err := <-answered; AsError(err) == nil || AsError(err).Code != NoDrive {
+		t.Errorf("the request ended with %v", err)
+	}
+	if err := <-served; !errors.Is(err, http.ErrServerClosed) {
+		t.Error(err)
 	}
 }

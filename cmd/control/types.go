@@ -8,6 +8,8 @@ type Drive struct {
 	PID        int    `json:"pid"`
 	Mountpoint Path   `json:"mountpoint"`
 	Data       Path   `json:"data"` // the directory with index and content
+	// Detached: the mount was taken away lazily; the daemon ends with the last program that uses it.
+	Detached bool `json:"detached,omitempty"`
 }
 
 // Status answers GET /v1/status and is what `vdfs status --json` prints.

@@ -217,10 +217,11 @@ func below(outer, inner string) bool {
 func fuseReady() error {
 	f, err := os.OpenFile("/dev/fuse", os.O_RDWR, 0)
 	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		return refuse(control.Failed, "this machine has no /dev/fuse: load the kernel module (modprobe fuse) and install the package fuse3")
+	case errors.Is(err, fs.ErrPermission):
+		// The helper for ordinary users opens it with their rights too.
+		return refuse(control.Failed, "/dev/fuse cannot be opened by this user: permission denied (the package fuse3 and udev set it to mode 666)")
 	case err != nil:
-		return refuse(control.Failed, "/dev/fuse cannot be opened: %v (is the package fuse3 installed?)", err)
+		return refuse(control.Failed, "this machine has no usable /dev/fuse (%v): install the package fuse3 and load the kernel module (modprobe fuse)", err)
 	}
 	if err := f.Close(); err != nil {
 		return fmt.Errorf("close /dev/fuse: %w", err)

@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -52,8 +53,8 @@ func Run(ctx context.Context, o Options) error {
 		d.log.Warn("nobody waits for the mount", "error", err)
 	}
 	err = d.serve(ctx)
-	if err != nil {
-		d.log.Error("daemon failed", "error", err)
+	if err != nil && !o.Ready.Silent() {
+		d.log.Error("daemon failed", "error", err) // whoever started it is long gone
 	}
 	d.log.Info("daemon ended")
 	return errors.Join(err, d.close())
@@ -69,6 +70,8 @@ type daemon struct {
 	socket net.Listener
 	http   *http.Server
 	record Running
+	// detached: a person took the mount away while programs used it.
+	detached atomic.Bool
 }
 
 // start opens and mounts the drive. On failure everything is closed again.
@@ -262,6 +265,7 @@ func (d *daemon) who() control.Drive {
 	return control.Drive{
 		Version: d.plan.Version, PID: os.Getpid(),
 		Mountpoint: control.Path(d.plan.mountpoint), Data: control.Path(d.plan.conf.CacheDir(d.plan.Paths)),
+		Detached: d.detached.Load(),
 	}
 }
 

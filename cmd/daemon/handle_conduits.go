@@ -33,8 +33,12 @@ func (h conduitHandler) Conduit(_ context.Context, name string) (control.Conduit
 
 // Create makes a conduit. Endpoints that contain the drive, or are contained in it, are refused before the syncer hears of them.
 func (h conduitHandler) Create(ctx context.Context, s control.ConduitSpec) (control.ConduitStatus, error) {
+	at := s.At
 	for _, e := range []*string{&s.Source, &s.Target} {
-		if strings.HasPrefix(*e, drivePrefix) {
+		if p, ok := strings.CutPrefix(*e, drivePrefix); ok {
+			if at == "" {
+				at = control.Path(p)
+			}
 			continue
 		}
 		dir, err := EndpointDir(*e)
@@ -48,6 +52,11 @@ func (h conduitHandler) Create(ctx context.Context, s control.ConduitSpec) (cont
 			return control.ConduitStatus{}, err
 		}
 		*e = dir
+	}
+	// What is on the way to the place must be known before anything is made there.
+	way := walker{h.d.parts.cache, h.d.parts.engine, h.d.parts.wait}
+	if _, err := way.find(ctx, at); err != nil && !notFound(err) {
+		return control.ConduitStatus{}, located(at, err)
 	}
 	c, err := h.d.parts.engine.CreateConduit(ctx, syncer.Spec{
 		Name: s.Name, Source: s.Source, Target: s.Target, Policy: s.Policy,

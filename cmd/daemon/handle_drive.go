@@ -151,6 +151,9 @@ func (h driveHandler) Unmount(ctx context.Context, r control.UnmountRequest) err
 		}
 	}
 	err := h.d.server.Unmount(r.Lazy)
+	if err == nil && r.Lazy {
+		h.d.detached.Store(true)
+	}
 	if !errors.Is(err, fuse.ErrInUse) {
 		return err
 	}
@@ -165,12 +168,12 @@ func (h driveHandler) Unmount(ctx context.Context, r control.UnmountRequest) err
 func (h driveHandler) sendAll(ctx context.Context) error {
 	result, err := h.d.parts.engine.Sync(ctx, syncer.SyncRequest{Wait: true})
 	if err != nil {
-		return coded(err)
+		return coded(fmt.Errorf("not unmounted: %w", err))
 	}
 	switch result.State {
-	case "done", "conflicts":
+	case syncer.SyncDone, syncer.SyncConflicts:
 		return nil
-	case "unreachable":
+	case syncer.SyncUnreachable:
 		return refuse(control.Unreachable, "not unmounted: an endpoint is unreachable, not everything is sent")
 	}
 	return refuse(control.Partly, "not unmounted: %d changes cannot be sent (see vdfs errors)", len(result.Blocked))

@@ -90,6 +90,9 @@ func soleDaemon(ctx context.Context, paths config.Paths) error {
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
 	d, err := control.NewClient(paths.Socket()).Drive(ctx)
+	if err == nil && d.Detached {
+		return refuse(control.Failed, "the daemon of this drive (pid %d) was detached from %s and ends with the last program that uses it: try again then", d.PID, d.Mountpoint)
+	}
 	if err == nil {
 		return refuse(control.Failed, "a daemon of this drive is running already (pid %d): it is mounted at %s", d.PID, d.Mountpoint)
 	}

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"vdfs/cache"
+	"vdfs/cmd/config"
 	"vdfs/cmd/control"
 	"vdfs/offload"
 	"vdfs/syncer"
@@ -33,26 +34,37 @@ type parts struct {
 }
 
 // assemble opens the drive. It starts nothing.
-func (d *daemon) assemble(ctx context.Context) (_ *parts, err error) {
+func (d *daemon) assemble(ctx context.Context) (*parts, error) {
 	conf := d.plan.conf
 	c, err := d.openCache(ctx)
 	if err != nil {
 		return nil, err
 	}
 	p := &parts{cache: c, wait: time.Duration(conf.Hydrate.Timeout), clock: time.Now}
-	p.engine, err = syncer.New(syncer.Options{
-		Cache: c, Open: d.openEndpoint, Device: conf.Device.Name, Logger: d.log, Clock: time.Now,
-		Interval: time.Duration(conf.Sync.Interval), GuardCount: conf.Guard.MaxDeleteCount, GuardPercent: conf.Guard.MaxDeletePercent,
-		UID: uint32(os.Getuid()), GID: uint32(os.Getgid()),
-	})
-	if err != nil {
+	so := engineOptions(conf)
+	so.Cache, so.Open, so.Logger, so.Clock = c, d.openEndpoint, d.log, time.Now
+	if p.engine, err = syncer.New(so); err != nil {
 		return nil, errors.Join(err, c.Close())
 	}
-	p.offload = offload.New(offload.Options{
-		Cache: c, Source: p.engine, Clock: time.Now, Logger: d.log, Timeout: time.Duration(conf.Hydrate.Timeout),
-	})
+	oo := offloadOptions(conf)
+	oo.Cache, oo.Source, oo.Logger, oo.Clock = c, p.engine, d.log, time.Now
+	p.offload = offload.New(oo)
 	p.states = states{p}
 	return p, nil
+}
+
+// engineOptions is what the configuration says about agreement.
+func engineOptions(c config.Config) syncer.Options {
+	return syncer.Options{
+		Device: c.Device.Name, Interval: time.Duration(c.Sync.Interval),
+		GuardCount: c.Guard.MaxDeleteCount, GuardPercent: c.Guard.MaxDeletePercent,
+		UID: uint32(os.Getuid()), GID: uint32(os.Getgid()),
+	}
+}
+
+// offloadOptions is what the configuration says about fetching.
+func offloadOptions(c config.Config) offload.Options {
+	return offload.Options{Timeout: time.Duration(c.Hydrate.Timeout)}
 }
 
 // openEndpoint opens the storage of a leg. Leg 0 is one that is only looked at before its conduit is made.
@@ -112,5 +124,5 @@ func (d *daemon) sameEndpoint(all []syncer.ConduitStatus) error {
 		}
 		found = fmt.Sprintf("%s (conduit %s)", root, c.Name)
 	}
-	return refuse(control.Failed, "the drive is connected to %s already; --from is for the first mount, `vdfs conduit create` adds storages", found)
+	return refuse(control.Usage, "the drive is connected to %s already; --from is for the first mount, `vdfs conduit create` adds storages", found)
 }

@@ -133,7 +133,7 @@ func (s *Set) splice(i, j int, with ...Range) {
 
 // clip makes a range of off and n that lies in what an int64 can name.
 func clip(off, n int64) (Range, bool) {
-	if n <= 0 || off >= math.MaxInt64 {
+	if n <= 0 || off == math.MaxInt64 {
 		return Range{}, false
 	}
 	if off < 0 {

@@ -1,0 +1,229 @@
+package cache
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"strings"
+	"syscall"
+	"testing"
+
+	"vdfs/internal/fault"
+)
+
+// crashDir tells the child of TestKilledAtEveryFaultPoint where to work.
+const crashDir = "VDFS_TEST_CRASH_DIR"
+
+// TestKilledAtEveryFaultPoint runs a workload in a process that kills itself at one passing of one point after the other,
+// until it gets through. What it had acknowledged must be there afterwards, and the index and the contents must be sound.
+func TestKilledAtEveryFaultPoint(t *testing.T) {
+	if dir := os.Getenv(crashDir); dir != "" {
+		crashWork(t, dir)
+		return
+	}
+	if testing.Short() {
+		t.Skip("starts a process for each fault")
+	}
+	for _, point := range FaultPoints() {
+		t.Run(point, func(t *testing.T) {
+			t.Parallel()
+			kills := 0
+			for n := 1; n <= 40; n++ {
+				dir := t.TempDir()
+				acked, killed := crashRun(t, dir, fmt.Sprintf("%s:%d", point, n))
+				crashCheck(t, dir, acked)
+				if !killed {
+					break
+				}
+				kills++
+			}
+			if kills == 0 {
+				t.Fatal("the workload never passes this point")
+			}
+		})
+	}
+}
+
+// crashRun runs the workload and returns the lines it acknowledged.
+func crashRun(t *testing.T, dir, plan string) (acked []string, killed bool) {
+	t.Helper()
+	cmd := exec.Command(os.Args[0], "-test.run=^TestKilledAtEveryFaultPoint$", "-test.v")
+	cmd.Env = append(os.Environ(), crashDir+"="+dir, fault.Variable+"="+plan)
+	out, err := cmd.Output()
+	var exit *exec.ExitError
+	if err != nil && (!errors.As(err, &exit) || exit.Sys().(syscall.WaitStatus).Signal() != syscall.SIGKILL) {
+		t.Fatalf("%s: %v\n%s", plan, err, out)
+	}
+	for lines := bufio.NewScanner(bytes.NewReader(out)); lines.Scan(); {
+		if line, ok := strings.CutPrefix(lines.Text(), "ack "); ok {
+			acked = append(acked, line)
+		}
+	}
+	return acked, err != nil
+}
+
+// crashWork writes, overwrites, fills and drops, and acknowledges each step as "name=content" ("name~content" where the bytes
+// may be absent, because an endpoint has them).
+func crashWork(t *testing.T, dir string) {
+	c, err := Open(context.Background(), Options{Dir: dir})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range 3 {
+		name := fmt.Sprintf("f%d", i)
+		ino, o := create(t, c, name)
+		write(t, o, "first", 0)
+		fmt.Printf("ack %s=first\n", name)
+		closeIt(t, o)
+		w, err := c.OpenFile(ino, true)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := w.Truncate(0); err != nil {
+			t.Fatal(err)
+		}
+		fmt.Printf("ack %s=\n", name)
+		write(t, w, "second!", 0)
+		fmt.Printf("ack %s=second!\n", name)
+		closeIt(t, w)
+
+		p := makePlaceholder(t, c, "p"+name, 4)
+		fmt.Printf("ack p%s~data\n", name)
+		f, err := c.Fill(p.Ino, p.Version)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := f.WriteAt([]byte("data"), 0); err != nil {
+			t.Fatal(err)
+		}
+		if err := f.Commit(Range{Off: 0, Len: 4}); err != nil {
+			t.Fatal(err)
+		}
+		if err := f.Complete(Hash{1}); err != nil {
+			t.Fatal(err)
+		}
+		closeIt(t, f)
+		if i != 1 {
+			if _, err := c.Drop(p.Ino, p.Version); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+}
+
+// crashCheck opens what the workload left. The step that was under way may or may not have happened.
+func crashCheck(t *testing.T, dir string, acked []string) {
+	t.Helper()
+	c := openContents(t, dir)
+	if err := c.sweep(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	problems, err := c.Check(context.Background())
+	if err != nil || len(problems) != 0 {
+		t.Fatalf("after %v: %v, %v", acked, problems, err)
+	}
+	last := map[string]string{}
+	for _, line := range acked {
+		if name, text, ok := strings.Cut(line, "="); ok {
+			last[name] = text
+		} else if name, _, ok := strings.Cut(line, "~"); ok {
+			last[name] = "~"
+		}
+	}
+	for name, text := range last {
+		e, err := c.Lookup(RootIno, name)
+		if err != nil {
+			t.Fatalf("acknowledged %s: %v", name, err)
+		}
+		if e.Node.Writing {
+			t.Fatalf("%s is not settled", name)
+		}
+		if text == "~" && e.Node.Residency != Full {
+			continue
+		}
+		got := content(t, c, e.Ino)
+		ok := got == text || text == "~" && got == "data" ||
+			text == "first" && got == "" || text == "" && got == "second!" // the next step was under way
+		if !ok {
+			t.Fatalf("%s has %q, acknowledged was %q", name, got, text)
+		}
+	}
+	closeIt(t, c)
+}
+
+func TestDoctorFindsAndMendsBrokenContents(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	c := openContents(t, dir)
+	ctx := context.Background()
+	whole := makeFile(t, c, "whole", "fine")
+	lost := makeFile(t, c, "lost", "its file goes")
+	odd := makeFile(t, c, "odd", "its row lies")
+	stray, err := c.store.create()
+	if err != nil {
+		t.Fatal(err)
+	}
+	closeIt(t, stray.file)
+	if problems, err := c.checkContents(ctx); err != nil || len(problems) != 1 || problems[0].What != wrongStray {
+		t.Fatalf("before: %v, %v", problems, err)
+	}
+	if err := os.Remove(c.store.path(lost.Content)); err != nil {
+		t.Fatal(err)
+	}
+	err = c.update(0, true, func(tx *Tx) error {
+		if err := tx.exec(`UPDATE nodes SET residency=1 WHERE ino=?`, odd.Ino); err != nil {
+			return err
+		}
+		return tx.exec(`INSERT INTO contents(id, ino, size, present) VALUES(1000, 99, 5, 5)`)
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	count := map[string]int{}
+	problems, err := c.checkContents(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range problems {
+		count[p.What]++
+	}
+	if len(problems) != 4 || count[wrongMissing] != 1 || count[wrongOwner] != 1 || count[wrongUnowned] != 1 || count[wrongStray] != 1 {
+		t.Fatalf("found %v", problems)
+	}
+	if _, err := c.repairContents(ctx); err != nil {
+		t.Fatal(err)
+	}
+	if problems, err = c.checkContents(ctx); err != nil || len(problems) != 1 || problems[0].What != wrongStray {
+		t.Fatalf("after: %v, %v", problems, err)
+	}
+	want(t, "whole", content(t, c, whole.Ino), "fine")
+	want(t, "odd", content(t, c, odd.Ino), "its row lies")
+	want(t, "lost", rowOf(t, c, lost.Ino).Residency, None)
+	want(t, "bytes", c.store.bytes.Load(), int64(len("fine")+len("its row lies"))-5) // the made-up row was never counted in
+}
+
+func TestAnIndexMadeAnewSavesWhatItDoesNotKnow(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	c := openContents(t, dir)
+	makeFile(t, c, "unsent", "precious")
+	closeIt(t, c)
+	for _, name := range []string{"index.db", "index.db-wal", "index.db-shm"} {
+		if err := removeIfThere(dir + "/" + name); err != nil {
+			t.Fatal(err)
+		}
+	}
+	c = openContents(t, dir)
+	makeFile(t, c, "new", "new")
+	if err := c.sweep(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	b, err := os.ReadFile(dir + "/lost+found/1 unsent")
+	if err != nil || string(b) != "precious" {
+		t.Fatalf("saved %q, %v", b, err)
+	}
+}

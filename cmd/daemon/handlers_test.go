@@ -1,0 +1,258 @@
+package daemon
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+
+	"vdfs/cache"
+	"vdfs/cmd/config"
+	"vdfs/cmd/control"
+)
+
+// unmounted is a whole drive over the directory files, working but not mounted.
+func unmounted(t *testing.T) (d *daemon, files string) {
+	t.Helper()
+	root := made(t, "Drive", "files")
+	files = filepath.Join(root, "files")
+	paths := config.Paths{Config: filepath.Join(root, "config.toml"), Data: filepath.Join(root, "data"), Runtime: filepath.Join(root, "run")}
+	d = &daemon{log: slog.New(slog.DiscardHandler), plan: &plan{
+		Options: Options{Paths: paths, Version: "test"}, conf: config.Default("here"),
+		mountpoint: filepath.Join(root, "Drive"), from: files, asked: true, first: true, embedded: paths.Embedded(),
+		state: []string{paths.Data, paths.Runtime},
+	}}
+	if err := paths.Create(); err != nil {
+		t.Fatal(err)
+	}
+	var err error
+	if d.parts, err = d.assemble(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(context.Background())
+	done := make(chan error, 2)
+	go func() { done <- d.parts.engine.Run(ctx) }()
+	go func() { done <- d.parts.offload.Run(ctx) }()
+	t.Cleanup(func() {
+		stop()
+		if err := errors.Join(<-done, <-done, d.close()); err != nil {
+			t.Error(err)
+		}
+	})
+	if created, err := d.firstConduit(t.Context()); err != nil || !created {
+		t.Fatalf("first conduit: %v, %v", created, err)
+	}
+	if err := d.parts.engine.List(t.Context(), cache.RootIno); err != nil {
+		t.Fatal(err)
+	}
+	return d, files
+}
+
+// noReport drops progress.
+func noReport(control.Progress) {}
+
+func TestHandlersTellTheLifeOfAFile(t *testing.T) {
+	t.Parallel()
+	d, files := unmounted(t)
+	h := d.handlers()
+	ctx := t.Context()
+	if err := errors.Join(os.Mkdir(filepath.Join(files, "dir"), 0o755), os.WriteFile(filepath.Join(files, "dir", "old\xff"), []byte("from there"), 0o644)); err != nil {
+		t.Fatal(err)
+	}
+	e, o, err := d.parts.cache.Create(cache.RootIno, "new", 0o640, cache.Caller{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := o.WriteAt([]byte("from here"), 0); err != nil {
+		t.Fatal(err)
+	}
+	if err := o.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if r, err := h.Sync.Sync(ctx, control.SyncRequest{Wait: true, Rescan: true}, noReport); err != nil || r.State != "done" {
+		t.Fatalf("sync: %+v, %v", r, err)
+	}
+	if text, err := os.ReadFile(filepath.Join(files, "new")); err != nil || string(text) != "from here" {
+		t.Fatalf("at the endpoint: %q, %v", text, err)
+	}
+
+	infos, err := h.Files.Info(ctx, control.Paths{Paths: []control.Path{"/new", "/dir/old\xff", "/dir", "/none", "/new/x"}})
+	if err != nil || len(infos.Files) != 3 || len(infos.Refused) != 2 {
+		t.Fatalf("info: %+v, %v", infos, err)
+	}
+	sent, old := infos.Files[0], infos.Files[1]
+	if sent.Ino != uint64(e.Ino) || sent.Kind != "file" || sent.Size != 9 || sent.State != "local" || sent.Residency != "full" ||
+		sent.LocalBytes != 9 || sent.Sync != "synced" || sent.Pin != "auto" || sent.PinFrom != "default" || len(sent.Hash) != 64 ||
+		!reflect.DeepEqual(sent.Conduits, []string{"home"}) || len(sent.Copies) != 1 || sent.Copies[0].Endpoint != files || sent.Copies[0].Verified == nil {
+		t.Errorf("the file that was sent: %+v", sent)
+	}
+	if old.Path != "/dir/old\xff" || old.State != "cloud" || old.Residency != "none" || old.LocalBytes != 0 || old.Size != 10 {
+		t.Errorf("the placeholder: %+v", old)
+	}
+	for _, r := range infos.Refused {
+		if r.Code != control.NotFound || r.Reason == "" {
+			t.Errorf("refused: %+v", r)
+		}
+	}
+
+	if r, err := h.Files.Pin(ctx, control.PathsRequest{Paths: []control.Path{"/dir"}, Wait: true}, noReport); err != nil || r.Files != 1 || r.Bytes != 10 {
+		t.Fatalf("pin: %+v, %v", r, err)
+	}
+	infos, err = h.Files.Info(ctx, control.Paths{Paths: []control.Path{"/dir/old\xff"}})
+	if err != nil || infos.Files[0].State != "pinned" || infos.Files[0].PinFrom != "inherited" || infos.Files[0].PinPath != "/dir" {
+		t.Errorf("pinned: %+v, %v", infos, err)
+	}
+	r, err := h.Files.Offload(ctx, control.PathsRequest{Paths: []control.Path{"/"}}, noReport)
+	if err != nil || r.Files != 1 || r.Bytes != 9 || len(r.Refused) != 1 || r.Refused[0].Path != "/dir/old\xff" || !strings.Contains(r.Refused[0].Reason, "pinned") {
+		t.Errorf("offload: %+v, %v", r, err)
+	}
+	if r, err := h.Files.Unpin(ctx, control.PathsRequest{Paths: []control.Path{"/dir", "/none"}}, noReport); err != nil || r.Paths != 1 || len(r.Refused) != 1 {
+		t.Errorf("unpin: %+v, %v", r, err)
+	}
+	if r, err := h.Files.Fetch(ctx, control.PathsRequest{Paths: []control.Path{"/new"}, Wait: true}, noReport); err != nil || r.Bytes != 9 {
+		t.Errorf("fetch: %+v, %v", r, err)
+	}
+	list, err := h.Files.List(ctx, control.ListRequest{Path: "/"})
+	if err != nil || !list.Dir || list.Next != 0 || len(list.Entries) != 2 {
+		t.Errorf("list: %+v, %v", list, err)
+	}
+	history, err := h.Sync.History(ctx, "home")
+	if err != nil || len(history) == 0 || history[0].Copied != 1 || history[0].Bytes != 9 || history[0].Completed == nil {
+		t.Errorf("history: %+v, %v", history, err)
+	}
+}
+
+func TestHandlersShowWhatWaits(t *testing.T) {
+	t.Parallel()
+	d, _ := unmounted(t)
+	h := d.handlers()
+	ctx := t.Context()
+	if err := h.Sync.Pause(ctx, control.PauseRequest{}); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"a", "b"} {
+		if _, err := d.parts.cache.Mkdir(cache.RootIno, name, 0o755, cache.Caller{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s, err := h.Drive.Status(ctx)
+	if err != nil || s.State != "paused" || s.Queue.New != 2 || s.Drive != "Drive" || s.Memory < 1<<20 || s.Nodes != 3 || len(s.Conduits) != 1 || s.Conduits[0].PendingLocal != 2 {
+		t.Errorf("status: %+v, %v", s, err)
+	}
+	items, err := h.Sync.Queue(ctx, false, 0)
+	if err != nil || len(items) != 2 || items[0].Path != "/a" || items[0].Conduit != "home" || items[0].Origin != "local" || items[0].Operation != "create" || items[0].Status != "new" {
+		t.Fatalf("queue: %+v, %v", items, err)
+	}
+	if next, err := h.Sync.Queue(ctx, false, items[0].ID); err != nil || len(next) != 1 || next[0].Path != "/b" {
+		t.Errorf("second page: %+v, %v", next, err)
+	}
+	if stuck, err := h.Sync.Queue(ctx, true, 0); err != nil || len(stuck) != 0 {
+		t.Errorf("nothing is stuck: %+v, %v", stuck, err)
+	}
+	if err := h.Sync.Resume(ctx); err != nil {
+		t.Fatal(err)
+	}
+	if r, err := h.Sync.Sync(ctx, control.SyncRequest{Wait: true}, noReport); err != nil || r.State != "done" {
+		t.Errorf("sync: %+v, %v", r, err)
+	}
+	if p, err := h.Drive.Doctor(ctx); err != nil || len(p.Problems) != 0 {
+		t.Errorf("doctor: %+v, %v", p, err)
+	}
+}
+
+func TestConduitsAreRefusedWhereTheyWouldRecurse(t *testing.T) {
+	t.Parallel()
+	d, files := unmounted(t)
+	h := d.handlers().Conduits
+	other := made(t, "x")
+	for name, tc := range map[string]struct {
+		target string
+		code   control.Code
+	}{
+		"inside the mountpoint": {d.plan.mountpoint, control.Usage}, "around the state": {filepath.Dir(files), control.Usage},
+		"in the state": {d.plan.Paths.Data, control.Usage}, "missing": {filepath.Join(other, "none"), control.Unreachable},
+		"another storage": {"s3://bucket", control.Usage}, "used already": {files, control.Usage},
+	} {
+		_, err := h.Create(t.Context(), control.ConduitSpec{Name: "c", Source: "drive:/c", Target: tc.target, Policy: "synchronize"})
+		if err == nil || control.AsError(err).Code != tc.code {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	c, err := h.Create(t.Context(), control.ConduitSpec{Name: "c", Source: "drive:/c", Target: filepath.Join(other, "x"), Policy: "bidirectional"})
+	if err != nil || c.Policy != "synchronize" || c.At != "/c" {
+		t.Fatalf("create: %+v, %v", c, err)
+	}
+	if err := errors.Join(h.PauseConduit(t.Context(), "c"), h.ResumeConduit(t.Context(), "c"), h.Delete(t.Context(), "c", false)); err != nil {
+		t.Error(err)
+	}
+	for what, err := range map[string]error{"pause": h.PauseConduit(t.Context(), "c"), "delete": h.Delete(t.Context(), "c", false)} {
+		if err == nil || control.AsError(err).Code != control.NotFound {
+			t.Errorf("%s a conduit that is gone: %v", what, err)
+		}
+	}
+}
+
+func TestALaterMountKeepsItsEndpoint(t *testing.T) {
+	t.Parallel()
+	d, files := unmounted(t)
+	if created, err := d.firstConduit(t.Context()); err != nil || created {
+		t.Errorf("the same endpoint: %v, %v", created, err)
+	}
+	d.plan.from = files + "-other"
+	_, err := d.firstConduit(t.Context())
+	refused(t, err, control.Usage, files, "home")
+	d.plan.asked = false
+	if _, err := d.firstConduit(t.Context()); err != nil {
+		t.Errorf("without --from: %v", err)
+	}
+	d.plan.mountpoint = filepath.Join(files, "x")
+	_, err = d.firstConduit(t.Context())
+	refused(t, err, control.Usage, "contains the mountpoint")
+}
+
+func TestEveryConfigurationKeyChangesBehaviour(t *testing.T) {
+	t.Parallel()
+	paths := config.Paths{Data: "/data"}
+	// behaviour is everything the configuration decides.
+	behaviour := func(c config.Config) map[string]any {
+		so, co := engineOptions(c), CacheOptions(paths, c, nil)
+		var out bytes.Buffer
+		d := &daemon{plan: &plan{Options: Options{Stderr: &out}, conf: c}}
+		if err := d.openLog(); err != nil {
+			t.Fatal(err)
+		}
+		d.log.Debug("told")
+		return map[string]any{
+			"device": so.Device, "cache device": co.Device, "interval": so.Interval, "dir": co.Dir, "timeout": offloadOptions(c).Timeout,
+			"count": so.GuardCount, "percent": so.GuardPercent, "debug": out.Len() > 0,
+		}
+	}
+	for key, tc := range map[string]struct {
+		set  func(*config.Config)
+		want map[string]any
+	}{
+		"device.name":              {func(c *config.Config) { c.Device.Name = "desk" }, map[string]any{"device": "desk", "cache device": "desk"}},
+		"sync.interval":            {func(c *config.Config) { c.Sync.Interval = config.Duration(time.Hour) }, map[string]any{"interval": time.Hour}},
+		"cache.dir":                {func(c *config.Config) { c.Cache.Dir = "/big" }, map[string]any{"dir": "/big"}},
+		"hydrate.timeout":          {func(c *config.Config) { c.Hydrate.Timeout = config.Duration(time.Minute) }, map[string]any{"timeout": time.Minute}},
+		"guard.max_delete_count":   {func(c *config.Config) { c.Guard.MaxDeleteCount = 7 }, map[string]any{"count": 7}},
+		"guard.max_delete_percent": {func(c *config.Config) { c.Guard.MaxDeletePercent = 8 }, map[string]any{"percent": 8}},
+		"log.level":                {func(c *config.Config) { c.Log.Level = "debug" }, map[string]any{"debug": true}},
+	} {
+		c := config.Default("here")
+		want := behaviour(c)
+		for k, v := range tc.want {
+			want[k] = v
+		}
+		tc.set(&c)
+		if got := behaviour(c); !reflect.DeepEqual(got, want) {
+			t.Errorf("%s: got %v, want %v", key, got, want)
+		}
+	}
+}

@@ -1,0 +1,107 @@
+package drive
+
+// The types below are the fields of the documented JSON that tests read. They
+// are written out here and not shared with the program: a field renamed there
+// must break a test here.
+
+// Status is `vdfs status --json`.
+type Status struct {
+	Version     string    `json:"version"`
+	Drive       string    `json:"drive"`
+	Mountpoint  string    `json:"mountpoint"`
+	State       string    `json:"state"`
+	Conduits    []Conduit `json:"conduits"`
+	Cache       Cache     `json:"cache"`
+	Queue       Queue     `json:"queue"`
+	MemoryBytes int64     `json:"memory_bytes"`
+	Nodes       int64     `json:"nodes"`
+}
+
+// Conduit is one conduit of Status.
+type Conduit struct {
+	Name          string `json:"name"`
+	Policy        string `json:"policy"`
+	Source        string `json:"source"`
+	Target        string `json:"target"`
+	At            string `json:"at"`
+	State         string `json:"state"`
+	Generation    int64  `json:"generation"`
+	Verification  string `json:"verification"`
+	PendingLocal  int64  `json:"pending_local"`
+	PendingRemote int64  `json:"pending_remote"`
+	Conflicts     int64  `json:"conflicts"`
+	Errors        int64  `json:"errors"`
+}
+
+// Cache is the local content of Status, in bytes.
+type Cache struct {
+	Bytes       int64 `json:"bytes"`
+	BudgetBytes int64 `json:"budget_bytes"`
+	PinnedBytes int64 `json:"pinned_bytes"`
+	DirtyBytes  int64 `json:"dirty_bytes"`
+	FreeBytes   int64 `json:"free_bytes"`
+}
+
+// Queue is the number of processing items by status.
+type Queue struct {
+	New        int64 `json:"new"`
+	Validated  int64 `json:"validated"`
+	Processing int64 `json:"processing"`
+	Conflicted int64 `json:"conflicted"`
+	Error      int64 `json:"error"`
+}
+
+// Info is one element of `vdfs info --json`.
+type Info struct {
+	Path        string   `json:"path"`
+	Kind        string   `json:"kind"`
+	Ino         uint64   `json:"ino"`
+	Size        int64    `json:"size"`
+	Mtime       string   `json:"mtime"`
+	Residency   string   `json:"residency"`
+	LocalBytes  int64    `json:"local_bytes"`
+	Sync        string   `json:"sync"`
+	Pin         string   `json:"pin"`
+	PinFrom     string   `json:"pin_from"`
+	PinPath     string   `json:"pin_path"`
+	Hash        string   `json:"hash"`
+	Conduits    []string `json:"conduits"`
+	OpenHandles int64    `json:"open_handles"`
+	Error       string   `json:"error"`
+}
+
+// Item is one element of `vdfs queue --json`.
+type Item struct {
+	ID        int64  `json:"id"`
+	Conduit   string `json:"conduit"`
+	Path      string `json:"path"`
+	Origin    string `json:"origin"`
+	Operation string `json:"operation"`
+	Status    string `json:"status"`
+	Attempts  int64  `json:"attempts"`
+	Error     string `json:"error"`
+}
+
+// Generation is one element of `vdfs history --json`.
+type Generation struct {
+	Conduit      string `json:"conduit"`
+	Generation   int64  `json:"generation"`
+	Started      string `json:"started"`
+	Completed    string `json:"completed"`
+	Copied       int64  `json:"copied"`
+	Deleted      int64  `json:"deleted"`
+	Conflicts    int64  `json:"conflicts"`
+	Bytes        int64  `json:"bytes"`
+	Errors       int64  `json:"errors"`
+	Verification string `json:"verification"`
+}
+
+// Conflict is one element of `vdfs conflicts --json`.
+type Conflict struct {
+	ID           int64  `json:"id"`
+	Path         string `json:"path"`
+	ConflictPath string `json:"conflict_path"`
+	Type         string `json:"type"`
+	Strategy     string `json:"strategy"`
+	State        string `json:"state"`
+}
