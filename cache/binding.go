@@ -139,8 +139,11 @@ func (tx *Tx) rekey(b *Binding) error {
 	return tx.exec("UPDATE items SET binding=? WHERE id=?", b.ID, id)
 }
 
+// NoParent is the parent of a binding whose directory's binding was dropped before its own. (0 is the root's.)
+const NoParent BindingID = -1
+
 // DeleteBinding forgets what was agreed on an object, and the open work on it. If the dentry stays, MarkLocalOn makes it
-// new work. Bindings below keep their parent: the caller deletes those first.
+// new work. Bindings below are left without a parent.
 func (tx *Tx) DeleteBinding(id BindingID) error {
 	leg, ok, err := get(tx, (*row).int, "DELETE FROM bindings WHERE id = ? RETURNING leg", id)
 	if err == nil && !ok {
@@ -148,6 +151,9 @@ func (tx *Tx) DeleteBinding(id BindingID) error {
 	}
 	if err == nil {
 		err = tx.exec("DELETE FROM items WHERE leg = ? AND binding = ? AND origin = 2 AND status < 6", leg, id)
+	}
+	if err == nil {
+		err = tx.exec("UPDATE bindings SET parent = ? WHERE parent = ?", NoParent, id)
 	}
 	if err != nil {
 		return fmt.Errorf("delete binding %d: %w", id, err)

@@ -113,3 +113,11 @@ func (tx *Tx) Touched(ino Ino) { tx.publish(Change{Ino: ino, Data: true}) }
 func (tx *Tx) DentriesPage(after DentryID, limit int) ([]Dentry, error) {
 	return list(tx, scanDentry, "SELECT "+dentryCols+" FROM dentries d WHERE d.id > ? ORDER BY d.id LIMIT ?", after, limit)
 }
+
+// NextWork is the earliest time at which an open local item of a leg may be worked on that cannot be yet, if a mark has to
+// rest for quiet nanoseconds; false: none waits for a time.
+func (tx *Tx) NextWork(leg LegID, quiet int64) (int64, bool, error) {
+	at, _, err := get(tx, (*row).int, `SELECT coalesce(min(max(eligible, updated + ?1)), ?2) FROM items WHERE leg = ?3 AND origin = 2 AND status < 6
+		AND parked = 0 AND eligible < ?2 AND max(eligible, updated + ?1) > ?4`, quiet, Never, leg, tx.Now())
+	return at, err == nil && at < Never, err
+}

@@ -85,7 +85,7 @@ func (l *leg) object(tx *cache.Tx, id string) (*cache.Observed, error) {
 // fromBase is the remote half of a binding as an observed row.
 func (l *leg) fromBase(tx *cache.Tx, b cache.Binding) (*cache.Observed, error) {
 	parent := ""
-	if b.Parent != 0 {
+	if b.Parent > 0 {
 		p, ok, err := tx.Binding(b.Parent)
 		if err != nil {
 			return nil, err

@@ -40,7 +40,7 @@ func (t *step) apply(op plan.Op, c *plan.Conflict) error {
 			return err
 		}
 		return t.tx.MoveDentry(e.ID, e.Parent, t.l.parkName(fmt.Sprint(e.ID)))
-	case plan.OpBind, plan.OpAgree, plan.OpRebindRemote, plan.OpRebindLocal:
+	case plan.OpBind, plan.OpAgree, plan.OpDisown, plan.OpRebindRemote, plan.OpRebindLocal:
 		return t.putAfter(op)
 	case plan.OpUnbind:
 		return t.unbind(op)

@@ -77,7 +77,7 @@ func (l *leg) turn(ctx context.Context, call *syncCall) time.Duration {
 func (l *leg) untilNext() time.Duration {
 	wait := l.e.Interval
 	err := l.e.Cache.View(func(tx *cache.Tx) error {
-		at, ok, err := tx.NextEligible(l.id)
+		at, ok, err := tx.NextWork(l.id, int64(l.e.Quiet))
 		if err != nil || !ok {
 			return err
 		}
@@ -340,9 +340,8 @@ func (l *leg) standing() (wait time.Duration, state string, blocked []Blocked, e
 		if err != nil {
 			return err
 		}
-		now := l.e.now()
 		for _, it := range items {
-			left := time.Duration(it.Eligible - now)
+			left := l.rest(it)
 			switch {
 			case it.Status == cache.ItemConflicted:
 				state = worse(state, SyncConflicts)

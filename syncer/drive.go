@@ -47,6 +47,9 @@ func (t *step) settle(s plan.Subject) (plan.Decision, error) {
 			first = d
 		}
 		todo = append(todo, d.Follow...)
+		if i > 0 && d.Wait != nil && d.Wait.On != (plan.Subject{}) {
+			todo = append(todo, d.Wait.On, s) // a parked name is to be gone before anybody can see it
+		}
 	}
 	return first, nil
 }

@@ -25,6 +25,9 @@ type Options struct {
 	Clock  func() time.Time
 	// Interval is the longest time between two looks at an endpoint. 0: 30 s.
 	Interval time.Duration
+	// Quiet is how long a change of names rests before it is sent, so that an editor's way of saving is seen as a whole.
+	// 0: 0.2 s. Contents have a quiet period of their own, in the cache.
+	Quiet time.Duration
 	// More than GuardCount disappearances that are also more than GuardPercent of a leg hold its deletes. 0: 50 and 25.
 	GuardCount, GuardPercent int
 	// UID and GID own what arrives from endpoints.
@@ -40,6 +43,9 @@ func (o *Options) defaults() {
 	}
 	if o.Interval == 0 {
 		o.Interval = 30 * time.Second
+	}
+	if o.Quiet == 0 {
+		o.Quiet = 200 * time.Millisecond
 	}
 	if o.GuardCount == 0 {
 		o.GuardCount = 50

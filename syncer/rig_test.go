@@ -80,6 +80,7 @@ func (r *rig) open() {
 		},
 	})
 	r.must(err)
+	r.e.Quiet = 0
 }
 
 // reopen is a crash and a new start: nothing of what was in memory survives.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"time"
 
 	"golang.org/x/sync/errgroup"
 
@@ -21,14 +22,14 @@ func (l *leg) sendLocal(ctx context.Context, ep remote.Endpoint, c *counts, hold
 	for {
 		progress := false
 		for after := int64(0); ; {
-			items, err := l.eligible(after)
+			items, last, err := l.eligible(after)
 			if err != nil {
 				return err
 			}
-			if len(items) == 0 {
+			if last == 0 {
 				break
 			}
-			after = items[len(items)-1].ID
+			after = last
 			b := &batch{l: l, ep: ep, counts: c, holdDeletes: holdDeletes}
 			if err := b.run(ctx, items); err != nil {
 				return err
@@ -41,12 +42,24 @@ func (l *leg) sendLocal(ctx context.Context, ep remote.Endpoint, c *counts, hold
 	}
 }
 
-func (l *leg) eligible(after int64) (items []cache.Item, err error) {
+// eligible reads a page of the items that may be worked on now, and the last id looked at; 0: there are no more.
+func (l *leg) eligible(after int64) (items []cache.Item, last int64, err error) {
 	err = l.e.Cache.View(func(tx *cache.Tx) error {
-		items, err = tx.ItemsPage(l.id, cache.OriginLocal, after, pageSize, l.e.now())
+		page, err := tx.ItemsPage(l.id, cache.OriginLocal, after, pageSize, l.e.now())
+		for _, it := range page {
+			last = it.ID
+			if l.rest(it) <= 0 {
+				items = append(items, it)
+			}
+		}
 		return err
 	})
-	return items, err
+	return items, last, err
+}
+
+// rest is how long an item has to wait still, by its own time and for quiet.
+func (l *leg) rest(it cache.Item) time.Duration {
+	return time.Duration(max(it.Eligible, it.Updated+int64(l.e.Quiet)) - l.e.now())
 }
 
 // batch is one page of items on its way to the endpoint.

@@ -71,7 +71,7 @@ func tokenHash(s string) (h cache.Hash) {
 
 func (l *leg) planBinding(b cache.Binding) plan.Binding {
 	return plan.Binding{
-		ID: plan.BindingID(b.ID), Parent: plan.BindingID(b.Parent), Kind: planKind(b.Kind),
+		ID: plan.BindingID(b.ID), Parent: plan.BindingID(max(b.Parent, 0)), Kind: planKind(b.Kind),
 		Dentry: plan.DentryID(b.Dentry), LocalName: b.LocalName, LocalVersion: b.LocalVersion,
 		LocalMeta: plan.Meta{Mode: b.LocalMode, Mtime: b.LocalMtime, Target: b.Target},
 		Remote:    plan.RemoteID(b.RemoteID), RemoteName: b.RemoteName, RemoteContent: b.Content,

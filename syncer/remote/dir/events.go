@@ -81,7 +81,7 @@ func (w *watcher) handle(e event) {
 		if n == w.root && e.mask&(unix.IN_DELETE_SELF|unix.IN_MOVE_SELF|unix.IN_UNMOUNT|unix.IN_ATTRIB) != 0 {
 			w.hint("", false, true) // the next call looks at the root itself
 		}
-	case reserved(n == w.root, e.name):
+	case indexSlash(e.name) >= 0 || reserved(n == w.root, e.name):
 	default:
 		w.changed(n, e)
 	}
