@@ -42,6 +42,8 @@ type notifier struct {
 	mu    sync.Mutex
 	queue []cache.Change // taken from the feed by pending
 	busy  bool           // a batch is being sent
+	// unheard counts the notifications to repeat by node: the kernel may yet take in a reply that is older.
+	unheard map[cache.Ino]int
 
 	again   []late
 	inodes  map[cache.Ino]bool // of the batch: node -> its pages too
@@ -58,7 +60,7 @@ type late struct {
 func newNotifier(d *drive, feed *cache.Feed) *notifier {
 	return &notifier{
 		known: &d.known, pages: d.pages, names: d.names, feed: feed, log: d.log,
-		inodes: make(map[cache.Ino]bool),
+		inodes: make(map[cache.Ino]bool), unheard: make(map[cache.Ino]int),
 	}
 }
 
@@ -100,12 +102,12 @@ func (n *notifier) fetch() []cache.Change {
 	return batch
 }
 
-// pending reports whether any change that is committed may not have reached the kernel yet. What it finds in the feed it
-// leaves to the goroutine of run: the feed woke that when the change was published.
-func (n *notifier) pending() bool {
+// pending reports whether a change of a node that is committed may not have reached the kernel yet. What it finds in the
+// feed it leaves to the goroutine of run: the feed woke that when the change was published.
+func (n *notifier) pending(ino cache.Ino) bool {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if n.busy || len(n.queue) > 0 {
+	if n.busy || len(n.queue) > 0 || n.unheard[ino] > 0 || len(n.unheard) >= againMax {
 		return true
 	}
 	n.queue = n.fetch()
@@ -182,9 +184,19 @@ func (n *notifier) inode(ino cache.Ino, data, first bool) {
 	status := n.kernel.InodeNotify(uint64(ino), off, 0)
 	if status == fuse.ENOENT && first && len(n.again) < againMax {
 		n.again = append(n.again, late{ino, data, time.Now().Add(againAfter)})
+		n.hear(ino, 1)
 		return
 	}
 	n.report("inode", ino, status)
+}
+
+// hear counts in unheard.
+func (n *notifier) hear(ino cache.Ino, by int) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.unheard[ino] += by; n.unheard[ino] == 0 {
+		delete(n.unheard, ino)
+	}
 }
 
 // repeat sends what is due a second time.
@@ -192,6 +204,7 @@ func (n *notifier) repeat(now time.Time) {
 	i := 0
 	for ; i < len(n.again) && !n.again[i].due.After(now); i++ {
 		n.inode(n.again[i].ino, n.again[i].data, false)
+		n.hear(n.again[i].ino, -1)
 	}
 	if n.again = n.again[i:]; len(n.again) == 0 {
 		n.again = nil

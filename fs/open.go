@@ -97,7 +97,7 @@ func (d *drive) freshness(of *cache.OpenFile) freshness {
 		}
 		return unsure
 	}
-	if !d.notifier.pending() {
+	if !d.notifier.pending(ino) {
 		return sure
 	}
 	d.retry.set(ino, retried(version, false))

@@ -181,7 +181,7 @@ func TestNotifier(t *testing.T) {
 	known := new(known)
 	n := &notifier{
 		known: known, pages: newStamps(8), names: newStamps(8), kernel: k,
-		log: slog.New(slog.DiscardHandler), inodes: map[cache.Ino]bool{},
+		log: slog.New(slog.DiscardHandler), inodes: map[cache.Ino]bool{}, unheard: map[cache.Ino]int{},
 	}
 	// Nothing for what the kernel cannot know.
 	n.send([]cache.Change{{Ino: 5, Data: true}, {Parent: 1, Name: "a", Ino: 1}})
@@ -207,8 +207,14 @@ func TestNotifier(t *testing.T) {
 	k.want(t, "inode 5 from 0")
 	n.repeat(time.Now())
 	k.want(t)
+	if n.unheard[5] != 1 {
+		t.Fatal("an open would rely on the attributes")
+	}
 	n.repeat(time.Now().Add(2 * againAfter))
 	k.want(t, "inode 5 from 0")
 	n.repeat(time.Now().Add(4 * againAfter))
 	k.want(t)
+	if len(n.unheard) != 0 {
+		t.Fatalf("still unheard: %v", n.unheard)
+	}
 }
