@@ -2,6 +2,7 @@ package drive
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -101,7 +102,7 @@ func (d *Drive) Close() error {
 	if !mounted && len(pids) == 0 {
 		return errors.Join(failures...)
 	}
-	if _, err := d.Do("unmount", d.Mount); err != nil {
+	if err := d.unmount(); err != nil {
 		failures = append(failures, err)
 	}
 	if mounted, err = Mounted(d.Mount); err != nil || mounted {
@@ -111,6 +112,17 @@ func (d *Drive) Close() error {
 		failures = append(failures, err, d.Kill())
 	}
 	return errors.Join(failures...)
+}
+
+// unmount asks the drive to end, but not for ever: it may be what is broken.
+func (d *Drive) unmount() error {
+	ctx, cancel := context.WithTimeout(context.Background(), endLimit)
+	defer cancel()
+	r, err := d.RunContext(ctx, "unmount", d.Mount)
+	if err == nil && r.Code != 0 {
+		err = fmt.Errorf("command failed: %s", r)
+	}
+	return err
 }
 
 // lazyUnmount takes a mount out of the tree though it is busy or dead.
