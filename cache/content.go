@@ -232,9 +232,15 @@ func futimens(f *os.File, mtime int64) error {
 // fileInfo is what a backing file says of its node.
 type fileInfo struct{ size, mtime, ctime int64 }
 
+// stat may be called while the file is being closed: it fails then, and never looks at another file that got the number.
 func (b *backing) stat() (fileInfo, error) {
 	var st unix.Stat_t
-	if err := unix.Fstat(int(b.file.Fd()), &st); err != nil {
+	conn, err := b.file.SyscallConn()
+	if err == nil {
+		cerr := conn.Control(func(fd uintptr) { err = unix.Fstat(int(fd), &st) })
+		err = errors.Join(err, cerr)
+	}
+	if err != nil {
 		return fileInfo{}, fmt.Errorf("stat content: %w", err)
 	}
 	return infoOf(&st), nil

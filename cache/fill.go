@@ -241,6 +241,12 @@ func (f *Fill) Reset() error {
 	if err == nil && f.b.registered {
 		err = f.record(Partial, 0, []byte{}, Hash{})
 	}
+	if err == nil { // readers may have seen them: the kernel must not keep them
+		err = f.c.update(0, false, func(tx *Tx) error {
+			tx.Touched(st.ino)
+			return nil
+		})
+	}
 	if err != nil {
 		return fmt.Errorf("reset node %d: %w", st.ino, err)
 	}

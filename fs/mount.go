@@ -68,9 +68,14 @@ type Server struct {
 	mountpoint string
 	drive      *drive
 	fuse       *fuse.Server
-	served     chan struct{} // closed when the kernel lets go of the mount
+	served     chan struct{} // closed when the kernel lets go of the mount, or cannot be waited for
+	end        func()        // closes served, once
 	unmount    sync.Mutex    // one at a time
 }
+
+// elsewhereGrace is how long an unmounted drive is served on for mount namespaces (containers, services) that hold a
+// copy of the mount. They would keep it for as long as they live; nobody who unmounts a drive means that.
+const elsewhereGrace = 5 * time.Second
 
 // Mount mounts the drive and serves it; it returns when the mount answers. A cache can be mounted once at a time. Errors are those of CheckMountpoint and of
 // mounting. The caller runs Server.Run until the mount is gone, else remote changes never reach the kernel.
@@ -92,8 +97,9 @@ func Mount(ctx context.Context, opt Options) (*Server, error) {
 		return nil, fmt.Errorf("mount %s: %w", mountpoint, err)
 	}
 	s := &Server{mountpoint: mountpoint, drive: d, fuse: server, served: make(chan struct{})}
+	s.end = sync.OnceFunc(func() { close(s.served) })
 	go func() {
-		defer close(s.served)
+		defer s.end()
 		server.Serve()
 		d.notifier.feed.Close() // before anybody can mount again: a cache has one feed
 	}()
@@ -199,7 +205,8 @@ func (s *Server) Run(ctx context.Context) error {
 	}
 }
 
-// Done is closed when the mount is gone, whoever unmounted it, and every request is answered.
+// Done is closed when the mount is gone, whoever unmounted it, and every request is answered. After Unmount only mount
+// namespaces that keep a copy of the mount may still wait for an answer then; the end of the process is theirs.
 func (s *Server) Done() <-chan struct{} { return s.served }
 
 // Unmount ends the mount and returns when every request is answered. If programs are using it, it is ErrInUse and
@@ -216,8 +223,14 @@ func (s *Server) Unmount(lazy bool) error {
 	if err := detach(s.mountpoint, lazy); err != nil {
 		return fmt.Errorf("unmount %s: %w", s.mountpoint, err)
 	}
-	if !lazy {
-		<-s.served
+	if lazy {
+		return nil
+	}
+	select {
+	case <-s.served:
+	case <-time.After(elsewhereGrace):
+		s.drive.log.Warn("the mount lives on in another mount namespace, where it fails from now on", "mountpoint", s.mountpoint)
+		s.end()
 	}
 	return nil
 }

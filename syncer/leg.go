@@ -3,7 +3,6 @@ package syncer
 import (
 	"context"
 	"errors"
-	"fmt"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -160,14 +159,13 @@ func (l *leg) check(ctx context.Context) (remote.Endpoint, error) {
 	return ep, nil
 }
 
-// identify refuses a root that is not the one recorded at creation.
+// identify keeps what the endpoint calls itself. Whether it is the recorded one
+// the endpoint judged itself: it was opened with that name, which may change
+// without meaning anything, as device numbers do.
 func (l *leg) identify(st remote.Status) error {
 	row, err := l.row()
 	if err != nil || row.Identity == st.Epoch {
 		return err
-	}
-	if row.Identity != "" {
-		return fmt.Errorf("%s is not the storage this conduit was made with: %w", row.Endpoint, remote.ErrRootGone)
 	}
 	return l.e.Cache.Update(0, func(tx *cache.Tx) error { return tx.SetIdentity(l.id, st.Epoch) })
 }
