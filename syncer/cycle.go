@@ -26,14 +26,20 @@ func (l *leg) turn(ctx context.Context, call *syncCall) time.Duration {
 	}
 	l.turning.Lock()
 	defer l.turning.Unlock()
+	cctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	ended := make(chan struct{})
+	defer close(ended)
+	l.mu.Lock()
+	l.stop, l.ended = cancel, ended
+	l.mu.Unlock()
+	// After stop is set: a pause that interrupt did not carry here is seen here.
 	if l.e.Paused() || !l.conduitRow().Enabled {
 		call.done <- ErrDisabled
 		return l.e.Interval
 	}
-	cctx, cancel := context.WithCancel(ctx)
-	defer cancel()
 	l.mu.Lock()
-	l.busy, l.stop = true, cancel
+	l.busy = true
 	due := l.due || !l.started
 	l.due = false
 	l.mu.Unlock()

@@ -2,7 +2,6 @@ package syncer
 
 import (
 	"context"
-	"maps"
 	"slices"
 	"strings"
 	"testing"
@@ -27,17 +26,6 @@ func wantTree(t *testing.T, got, want map[string]string) {
 	if diff := treeDiff(want, got); diff != "" {
 		t.Fatalf("tree is not as wanted (drive = wanted, endpoint = got):\n%s", diff)
 	}
-}
-
-// conflictFiles are the paths in a tree that are conflict files of name.
-func conflictFiles(tree map[string]string, name string) []string {
-	var out []string
-	for _, p := range slices.Sorted(maps.Keys(tree)) {
-		if strings.HasPrefix(p, name+" (conflict ") {
-			out = append(out, p)
-		}
-	}
-	return out
 }
 
 func TestFirstContactShowsEverythingAndFetchesNothing(t *testing.T) {

@@ -52,7 +52,8 @@ type leg struct {
 	lastOK   int64              // when a cycle last went well, in nanoseconds since 1970
 	failures int                // cycles in a row that could not reach the endpoint
 	next     time.Time          // when the timer starts the next cycle
-	stop     context.CancelFunc // ends the cycle under way
+	stop     context.CancelFunc // ends the cycle under way; nil before the first
+	ended    chan struct{}      // closed when that cycle has ended
 }
 
 func newLeg(e *Engine, row cache.Leg) *leg {

@@ -70,12 +70,13 @@ func (e *Engine) Pause(d time.Duration) error {
 // interrupt ends the cycle under way at the next safe point, and returns when it has ended.
 func (l *leg) interrupt() {
 	l.mu.Lock()
-	if l.stop != nil {
-		l.stop()
-	}
+	stop, ended := l.stop, l.ended
 	l.mu.Unlock()
-	l.turning.Lock()
-	l.turning.Unlock() //nolint:staticcheck // only to wait
+	if stop == nil {
+		return
+	}
+	stop()
+	<-ended
 }
 
 // Resume ends a pause.
