@@ -106,7 +106,7 @@ func (tx *Tx) DeleteConduit(id ConduitID) error {
 		return fmt.Errorf("delete conduit: %w", err)
 	}
 	for _, leg := range legs {
-		for _, table := range []string{"items", "observed", "bindings", "conflicts", "transfers"} {
+		for _, table := range []string{"items", "journal", "observed", "bindings", "conflicts", "transfers"} {
 			if err := tx.exec("DELETE FROM "+table+" WHERE leg = ?", leg); err != nil {
 				return fmt.Errorf("delete conduit: %w", err)
 			}

@@ -37,6 +37,7 @@ type contentStore struct {
 	dir   string
 	boot  string        // the kernel's name of this boot
 	next  atomic.Int64  // the last content id given out
+	older ContentID     // the last id that another process gave out: files up to it that have no row are leftovers
 	epoch atomic.Uint64 // counts rounds of syncing; see stamp
 	bytes atomic.Int64  // bytes present in all contents of the index
 	dirty atomic.Bool   // something was written since the last round of syncing began

@@ -740,23 +740,32 @@ func TestSweepSparesWhatHasARowOrIsNew(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	c := openContents(t, dir)
-	n := makeFile(t, c, "f", "x")
 	stray, err := c.store.create()
 	if err != nil {
 		t.Fatal(err)
 	}
 	closeIt(t, stray.file)
-	if err := os.WriteFile(c.store.path(stray.id+1), nil, 0o600); err != nil { // newer than the sweep
+	n := makeFile(t, c, "f", "x")
+	if err := os.WriteFile(c.store.path(n.Content+1), nil, 0o600); err != nil { // made when the process ended
 		t.Fatal(err)
 	}
+	closeIt(t, c)
+	c = openContents(t, dir)
+	// A file that is being made has no row yet.
+	made, err := c.store.create()
+	if err != nil {
+		t.Fatal(err)
+	}
+	closeIt(t, made.file)
+	want(t, "content id", made.id, n.Content+2) // the number that is taken by a leftover is passed over
 	if err := c.sweep(context.Background()); err != nil {
 		t.Fatal(err)
 	}
-	want(t, "backing files", backingFiles(t, dir), 2)
+	want(t, "backing files", backingFiles(t, dir), 3)
 	want(t, "content", content(t, c, n.Ino), "x")
-	// The number that is taken by a leftover is passed over.
-	m := makeFile(t, c, "g", "y")
-	want(t, "content id", m.Content, stray.id+2)
+	if _, err := os.Stat(c.store.path(stray.id)); !errors.Is(err, os.ErrNotExist) {
+		t.Fatalf("the leftover: %v", err)
+	}
 }
 
 func TestSeekAndAllocate(t *testing.T) {

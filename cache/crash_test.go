@@ -160,14 +160,16 @@ func TestDoctorFindsAndMendsBrokenContents(t *testing.T) {
 	dir := t.TempDir()
 	c := openContents(t, dir)
 	ctx := context.Background()
-	whole := makeFile(t, c, "whole", "fine")
-	lost := makeFile(t, c, "lost", "its file goes")
-	odd := makeFile(t, c, "odd", "its row lies")
 	stray, err := c.store.create()
 	if err != nil {
 		t.Fatal(err)
 	}
 	closeIt(t, stray.file)
+	whole := makeFile(t, c, "whole", "fine")
+	lost := makeFile(t, c, "lost", "its file goes")
+	odd := makeFile(t, c, "odd", "its row lies")
+	closeIt(t, c)
+	c = openContents(t, dir)
 	if problems, err := c.checkContents(ctx); err != nil || len(problems) != 1 || problems[0].What != wrongStray {
 		t.Fatalf("before: %v, %v", problems, err)
 	}

@@ -51,7 +51,7 @@ func (c *Cache) checkContents(ctx context.Context) ([]Problem, error) {
 		return out, err
 	}
 	out = append(out, owners...)
-	err = c.sweepAll(ctx, ContentID(c.store.next.Load()), func(path string) error {
+	err = c.sweepAll(ctx, c.store.older, func(path string) error {
 		if id, err := strconv.ParseInt(filepath.Base(path), 16, 64); err == nil && !c.files.uses(ContentID(id)) {
 			out = append(out, Problem{wrongStray, path, true})
 		}

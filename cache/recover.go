@@ -27,6 +27,7 @@ func (c *Cache) recoverContents(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	c.store.older = ContentID(c.store.next.Load())
 	for _, step := range []func(context.Context) error{c.salvage, c.settleAbandoned, c.recoverBoot, c.removeUnowned, c.countContents} {
 		if err := step(ctx); err != nil {
 			return err

@@ -40,9 +40,10 @@ func (c *Cache) salvage(ctx context.Context) error {
 }
 
 // sweep removes backing files that no row names: what was made, or was to be removed, when a process ended. It works
-// through one directory after the other next to everything else; numbers given out since it began are left alone.
+// through one directory after the other next to everything else, so it leaves all files alone that this process made:
+// their rows come after them.
 func (c *Cache) sweep(ctx context.Context) error {
-	return c.sweepAll(ctx, ContentID(c.store.next.Load()), removeIfThere)
+	return c.sweepAll(ctx, c.store.older, removeIfThere)
 }
 
 func (c *Cache) sweepAll(ctx context.Context, limit ContentID, putAway func(path string) error) error {

@@ -109,14 +109,16 @@ func (l *leg) cycle(ctx context.Context, due bool, call *syncCall) (again bool, 
 	if err != nil {
 		return false, err
 	}
-	if due || l.caps.Push || l.caps.Feed {
-		if err := l.pull(ctx, ep, call.rescan); err != nil {
-			if remote.Temporary(err) || errors.Is(err, remote.ErrRootGone) {
-				l.setOffline(err)
-				err = &unreachable{err}
-			}
-			return false, err
+	err = l.lookBack(ctx, ep)
+	if err == nil && (due || l.caps.Push || l.caps.Feed) {
+		err = l.pull(ctx, ep, call.rescan)
+	}
+	if err != nil {
+		if remote.Temporary(err) || errors.Is(err, remote.ErrRootGone) {
+			l.setOffline(err)
+			err = &unreachable{err}
 		}
+		return false, err
 	}
 	var c counts
 	begun := l.e.now()

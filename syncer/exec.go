@@ -17,7 +17,7 @@ var errOvertaken = errors.New("changed since it was decided")
 
 // where is what an operation's parties are called at the endpoint now.
 type where struct {
-	parent, object remote.ItemID
+	parent, object remote.ItemID // parent: the directory it goes to, else the one it is in
 	binding        cache.Binding // of the object; ID 0: unbound
 }
 
@@ -42,7 +42,14 @@ func (b *batch) where(op plan.Op) (w where, err error) {
 		if op.Remote == "" || op.Kind == plan.OpRestoreRemote {
 			return nil
 		}
-		w.object, err = l.address(tx, string(op.Remote))
+		if w.object, err = l.address(tx, string(op.Remote)); err != nil || op.Parent != 0 {
+			return err
+		}
+		o, err := l.object(tx, string(op.Remote))
+		if err != nil || o == nil || o.Parent == "" {
+			return err
+		}
+		w.parent, err = l.address(tx, o.Parent)
 		return err
 	})
 	return w, err
@@ -55,20 +62,25 @@ func (b *batch) carryOut(ctx context.Context, it cache.Item, op plan.Op) error {
 		return err
 	}
 	key := opKey(it, op)
+	if op.Kind != plan.OpDeleteRemote { // one that is gone is seen to be gone
+		if err := b.announce(it, op, cache.Hash{}); err != nil {
+			return err
+		}
+	}
 	switch op.Kind {
 	case plan.OpMkdir, plan.OpSymlink, plan.OpRestoreRemote:
 		e, err := b.ep.Mkdir(ctx, w.parent, op.Name, attr(op.Meta, op.Object), key)
 		if err != nil {
-			return err
+			return b.withdraw(it, err)
 		}
 		return b.commit(it, op, e, cache.Hash{}, remote.ProofNone)
 	case plan.OpReplace: // a symlink: no endpoint replaces one, the old one goes to its trash
 		if err := b.remove(ctx, op, w, key); err != nil {
-			return err
+			return b.withdraw(it, err)
 		}
 		e, err := b.ep.Mkdir(ctx, w.parent, op.After.RemoteName, attr(op.Meta, op.Object), key+"-new")
 		if err != nil {
-			return err
+			return b.withdraw(it, err)
 		}
 		return b.commit(it, op, e, cache.Hash{}, remote.ProofNone)
 	case plan.OpMoveRemote, plan.OpSetRemoteMeta, plan.OpParkRemote:
@@ -122,7 +134,7 @@ func (b *batch) remove(ctx context.Context, op plan.Op, w where, key remote.OpKe
 func (b *batch) update(ctx context.Context, it cache.Item, op plan.Op, w where, key remote.OpKey) error {
 	pre, err := b.expect(ctx, op, w)
 	if err != nil {
-		return err
+		return b.withdraw(it, err)
 	}
 	var p remote.Patch
 	switch op.Kind {
@@ -141,7 +153,7 @@ func (b *batch) update(ctx context.Context, it cache.Item, op plan.Op, w where, 
 	}
 	e, err := b.ep.Update(ctx, w.object, p, pre, key)
 	if err != nil {
-		return err
+		return b.withdraw(it, err)
 	}
 	return b.commit(it, op, e, w.binding.Hash, remote.Proof(w.binding.Proof))
 }
@@ -149,27 +161,42 @@ func (b *batch) update(ctx context.Context, it cache.Item, op plan.Op, w where, 
 // commit writes the base that an operation at the endpoint has made true, with
 // the tokens the endpoint gave for it.
 func (b *batch) commit(it cache.Item, op plan.Op, e remote.Entry, h cache.Hash, proof remote.Proof) error {
+	return b.l.e.Cache.Update(b.l.id, func(tx *cache.Tx) error {
+		if err := b.record(tx, it, op, e, h, proof); err != nil {
+			return err
+		}
+		return tx.Settled(b.l.id, it.ID)
+	})
+}
+
+func (b *batch) record(tx *cache.Tx, it cache.Item, op plan.Op, e remote.Entry, h cache.Hash, proof remote.Proof) error {
 	l := b.l
-	return l.e.Cache.Update(l.id, func(tx *cache.Tx) error {
-		t, err := l.step(tx, &counts{})
+	t, err := l.step(tx, &counts{})
+	if err != nil {
+		return err
+	}
+	a := op.After
+	switch {
+	case op.Binding == 0, op.Kind == plan.OpRestoreRemote:
+		id, err := b.idAt(tx, op, e)
 		if err != nil {
 			return err
 		}
-		a := op.After
-		if op.Binding == 0 || op.Kind == plan.OpRestoreRemote || op.Kind == plan.OpReplace && op.Object == plan.Symlink {
-			if id := l.idOf(e); id != "" {
-				a.Remote = plan.RemoteID(id)
-			} else if op.Binding == 0 || op.Kind == plan.OpRestoreRemote {
-				a.Remote = plan.RemoteID(l.newID())
-			}
+		if id == "" {
+			id = l.newID()
+		} else if err := errors.Join(tx.DeleteObserved(l.id, id), tx.FinishRemote(l.id, id)); err != nil {
+			return err // what was seen there before the write is out of date
 		}
-		a.RemoteName, a.RemoteContent, a.RemoteSize = e.Name, string(e.Content), e.Size
-		if h.Known() {
-			a.RemoteHash = hashToken(h)
-		}
-		a.RemoteMeta = sentMeta(l.seen("", "", e), a.RemoteMeta, l)
-		return t.saveSent(it, op, a, e, proof)
-	})
+		a.Remote = plan.RemoteID(id)
+	case l.caps.StableID: // a symlink that was replaced is another object
+		a.Remote = plan.RemoteID(e.ID)
+	}
+	a.RemoteName, a.RemoteContent, a.RemoteSize = e.Name, string(e.Content), e.Size
+	if h.Known() {
+		a.RemoteHash = hashToken(h)
+	}
+	a.RemoteMeta = sentMeta(l.seen("", "", e), a.RemoteMeta, l)
+	return t.saveSent(it, op, a, e, proof)
 }
 
 // sentMeta is what the endpoint says it holds, else what it was given.
@@ -277,9 +304,12 @@ func (b *batch) put(ctx context.Context, j job) (int64, error) {
 	if w.binding.ID != 0 && w.binding.Hash == h {
 		return 0, errOvertaken // now that the hash is known there are no bytes to send
 	}
+	if err := b.announce(j.item, j.op, h); err != nil {
+		return 0, err
+	}
 	e, proof, err := b.upload(ctx, j, w, node, body, h)
 	if err != nil {
-		return 0, err
+		return 0, b.withdraw(j.item, err)
 	}
 	if err := b.commit(j.item, j.op, e, h, proof); err != nil {
 		return 0, err

@@ -47,6 +47,12 @@ func (b *batch) fail(ctx context.Context, it cache.Item, op plan.Op, err error) 
 	case errors.Is(err, cache.ErrDamaged), errors.Is(err, cache.ErrNoSpace):
 		return isFailed, err
 	}
+	if errors.Is(err, remote.ErrUnknown) {
+		done, lerr := b.lookBackNow(ctx, it)
+		if lerr != nil || done {
+			return isDone, lerr
+		}
+	}
 	it.Tries++
 	it.Status, it.Error, it.Parked = cache.ItemError, err.Error(), false
 	it.Eligible = b.l.e.now() + int64(backoff(it.Tries))

@@ -12,6 +12,7 @@ import (
 
 	"vdfs/cache"
 	"vdfs/syncer/remote"
+	"vdfs/syncer/remote/faulty"
 	"vdfs/syncer/remote/memory"
 )
 
@@ -23,6 +24,7 @@ type rig struct {
 	c      *cache.Cache
 	e      *Engine
 	stores []*memory.Store
+	script faulty.Script // for all of them
 	clock  time.Time
 }
 
@@ -76,7 +78,7 @@ func (r *rig) open() {
 			if _, err := fmt.Sscanf(endpoint, "mem:%d", &i); err != nil {
 				return nil, err
 			}
-			return r.stores[i].Open(), nil
+			return faulty.Wrap(r.stores[i].Open(), &r.script), nil
 		},
 	})
 	r.must(err)

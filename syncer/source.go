@@ -15,7 +15,6 @@ import (
 type holder struct {
 	l       *leg
 	binding cache.Binding
-	addr    remote.ItemID
 }
 
 // holders finds the endpoints that have a version, those that can be reached first.
@@ -37,22 +36,27 @@ func (e *Engine) holders(ino cache.Ino, version uint64) ([]holder, error) {
 					continue
 				}
 				if l.opened() == nil {
-					away = append(away, holder{l: l, binding: b})
+					away = append(away, holder{l, b})
 					continue
 				}
-				addr, err := l.address(tx, b.RemoteID)
-				if errors.Is(err, remote.ErrNotFound) {
-					continue
-				}
-				if err != nil {
-					return err
-				}
-				out = append(out, holder{l, b, addr})
+				out = append(out, holder{l, b})
 			}
 		}
 		return nil
 	})
 	return append(out, away...), err
+}
+
+// reach returns the endpoint and the object's address there now.
+func (h holder) reach(ctx context.Context) (ep remote.Endpoint, addr remote.ItemID, err error) {
+	if ep, err = h.l.online(ctx); err != nil {
+		return nil, "", err
+	}
+	err = h.l.e.Cache.View(func(tx *cache.Tx) error {
+		addr, err = h.l.address(tx, h.binding.RemoteID)
+		return err
+	})
+	return ep, addr, err
 }
 
 // opened is the endpoint if it is open and was there at the last look, else nil.
@@ -77,15 +81,12 @@ func (e *Engine) Fetch(ctx context.Context, ino cache.Ino, version uint64, off, 
 	}
 	err = errNoCopy
 	for _, h := range list {
-		ep, oerr := h.l.online(ctx)
+		ep, addr, oerr := h.reach(ctx)
 		if oerr != nil {
 			err = oerr
 			continue
 		}
-		if h.addr == "" {
-			continue
-		}
-		r, rerr := ep.Read(ctx, h.addr, remote.Content(h.binding.Content), off, n)
+		r, rerr := ep.Read(ctx, addr, remote.Content(h.binding.Content), off, n)
 		if rerr == nil {
 			return r, nil
 		}
@@ -171,15 +172,12 @@ func (e *Engine) Prove(ctx context.Context, ino cache.Ino, version uint64) (copi
 	return 0, fmt.Errorf("prove node %d: %w", ino, err)
 }
 
-func (h *holder) prove(ctx context.Context, want cache.Hash) error {
-	ep, err := h.l.online(ctx)
+func (h holder) prove(ctx context.Context, want cache.Hash) error {
+	ep, addr, err := h.reach(ctx)
 	if err != nil {
 		return err
 	}
-	if h.addr == "" {
-		return errNoCopy
-	}
-	now, err := ep.Stat(ctx, h.addr)
+	now, err := ep.Stat(ctx, addr)
 	if err != nil {
 		return h.l.readFailed(err)
 	}
@@ -189,7 +187,7 @@ func (h *holder) prove(ctx context.Context, want cache.Hash) error {
 	if h.binding.Hash == want && remote.Proof(h.binding.Proof) >= remote.ProofStrong {
 		return nil
 	}
-	n, err := ep.Verify(ctx, h.addr, remote.Hashes{remote.BLAKE3: hex.EncodeToString(want[:])}, now.Size, remote.ProofStrong)
+	n, err := ep.Verify(ctx, addr, remote.Hashes{remote.BLAKE3: hex.EncodeToString(want[:])}, now.Size, remote.ProofStrong)
 	if err != nil {
 		return err
 	}

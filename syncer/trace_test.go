@@ -125,7 +125,17 @@ func (tr *trace) run() {
 // disturb cuts cycles short, kills the daemon, or makes the endpoint fail now and then.
 func (tr *trace) disturb() {
 	r := tr.r
-	switch tr.rng.IntN(4) {
+	switch tr.rng.IntN(5) {
+	case 3:
+		nth := 1 + tr.rng.IntN(8)
+		tr.note("killed after write %d", nth)
+		r.killAfter(nth)
+		for _, l := range r.legs() {
+			_ = r.cycle(l) // whatever it came to
+		}
+		r.script.Clear()
+		r.reopen()
+		r.unpark()
 	case 0:
 		tr.note("killed")
 		r.reopen()

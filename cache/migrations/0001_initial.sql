@@ -198,6 +198,15 @@ CREATE UNIQUE INDEX items_remote ON items(leg, remote_id) WHERE origin = 1 AND s
 CREATE INDEX items_open ON items(leg, origin, status, id) WHERE status < 6;
 CREATE INDEX items_closed ON items(updated) WHERE status >= 6;
 
+-- A write at an endpoint that may have happened without its outcome being known: the daemon can die between the two.
+CREATE TABLE journal (
+  leg     INTEGER NOT NULL,
+  item    INTEGER NOT NULL,              -- whose work it is
+  op      BLOB NOT NULL,                 -- what it was to do, in the syncer's own form
+  created INTEGER NOT NULL,
+  PRIMARY KEY (leg, item)
+) WITHOUT ROWID;
+
 CREATE TABLE generations (
   conduit      INTEGER NOT NULL,
   generation   INTEGER NOT NULL,
