@@ -173,10 +173,17 @@ func (r *recorder) byIdent(ident string, kind cache.Kind) (string, error) {
 	if err != nil || !ok || b.Kind != kind {
 		return "", err
 	}
-	if o, over, err := r.tx.Observed(r.l.id, b.RemoteID); err != nil || over && o.Ident != ident {
-		return "", err // something else has taken its place since
+	o, over, err := r.tx.Observed(r.l.id, b.RemoteID)
+	if err != nil || !over || o.Ident == ident {
+		return b.RemoteID, err
 	}
-	return b.RemoteID, nil
+	// Another object was found under its name before it was found itself, and taken for it.
+	if o.Gone || kind != cache.File {
+		return "", nil
+	}
+	o.RemoteID = r.l.newID()
+	r.fresh = append(r.fresh, o.RemoteID)
+	return b.RemoteID, r.tx.PutObserved(o)
 }
 
 // put records one object as it is now.
