@@ -28,11 +28,12 @@ func (tx *Tx) MarkRemote(leg LegID, remoteID, name string, op Operation) error {
 
 // UpdateItem writes the state of the work on an item: status, priority, eligible, tries, error, parked, resolution and
 // generation. It reports false, and changes nothing, when the item was marked again since it was read (its Updated
-// moved) or is gone: then it is new work. On success it.Updated is brought up to date.
+// moved) or is gone: then it is new work. On success it.Updated is brought up to date; it stays near the time of the
+// last mark, from which the object rests before it is sent.
 func (tx *Tx) UpdateItem(it *Item) (bool, error) {
 	ok, err := tx.queryRow(`UPDATE items SET status=?, priority=?, eligible=?, tries=?, error=?, parked=?, resolution=?, generation=?,
-		updated=max(?, updated+1) WHERE id=? AND updated=? RETURNING updated`, func(r *row) { it.Updated = r.int() },
-		it.Status, it.Priority, it.Eligible, it.Tries, it.Error, it.Parked, it.Resolution, it.Generation, tx.Now(), it.ID, it.Updated)
+		updated=updated+1 WHERE id=? AND updated=? RETURNING updated`, func(r *row) { it.Updated = r.int() },
+		it.Status, it.Priority, it.Eligible, it.Tries, it.Error, it.Parked, it.Resolution, it.Generation, it.ID, it.Updated)
 	if err != nil {
 		return false, fmt.Errorf("update item: %w", err)
 	}

@@ -60,6 +60,12 @@ func (tx *Tx) EnsureRemote(leg LegID, remoteID, name string, op Operation) error
 	return tx.MarkRemote(leg, remoteID, name, op)
 }
 
+// NoteRemote leaves on the open remote item of an object why it waits.
+func (tx *Tx) NoteRemote(leg LegID, remoteID, why string) error {
+	return tx.exec(`UPDATE items SET status = ?1, error = ?2, updated = updated+1
+		WHERE leg = ?3 AND remote_id = ?4 AND origin = 1 AND status < 6 AND (status <> ?1 OR error <> ?2)`, ItemValidated, why, leg, remoteID)
+}
+
 // FinishRemote closes the open remote item of an object, if there is one.
 func (tx *Tx) FinishRemote(leg LegID, remoteID string) error {
 	return tx.exec(`UPDATE items SET status = 6, error = '', parked = 0, updated = max(?, updated+1)

@@ -59,24 +59,29 @@ func (e *Engine) List(ctx context.Context, ino cache.Ino) error {
 // reports whether some are left.
 func (l *leg) contact(ctx context.Context) (more bool, err error) {
 	end := time.Now().Add(contactSlice)
-	for {
+	complete := true
+	for after := cache.BindingID(0); ; {
 		var todo []cache.Binding
 		err := l.e.Cache.View(func(tx *cache.Tx) (err error) {
-			todo, err = tx.UnlistedBindings(l.id, 0, batchSize)
+			todo, err = tx.UnlistedBindings(l.id, after, batchSize)
 			return err
 		})
 		if err != nil {
 			return false, err
 		}
 		if len(todo) == 0 {
-			return false, l.contacted()
+			if complete {
+				err = l.contacted()
+			}
+			return false, err
 		}
 		for _, b := range todo {
+			after = b.ID // what is found in it has a higher one
 			err := l.lists.do(ctx, b.ID, func() error { return l.listDir(ctx, b.ID) })
-			if errors.Is(err, remote.ErrDenied) || errors.Is(err, remote.ErrDetached) {
-				return false, nil // stays unlisted, tried again with the next look
-			}
-			if err != nil {
+			switch {
+			case errors.Is(err, remote.ErrDenied), errors.Is(err, remote.ErrDetached), errors.Is(err, remote.ErrNotFound), errors.Is(err, remote.ErrKind):
+				complete = false // stays unlisted, tried again with the next look
+			case err != nil:
 				return false, err
 			}
 			if time.Now().After(end) {
@@ -248,7 +253,10 @@ func (t *step) remember(rid string, d plan.Decision) error {
 	if !ok {
 		return t.tx.FinishRemote(t.l.id, rid)
 	}
-	return t.tx.EnsureRemote(t.l.id, rid, o.Name, remoteOperation(o, d))
+	if err := t.tx.EnsureRemote(t.l.id, rid, o.Name, remoteOperation(o, d)); err != nil || d.Wait == nil {
+		return err
+	}
+	return t.tx.NoteRemote(t.l.id, rid, d.Wait.Reason.String())
 }
 
 func remoteOperation(o cache.Observed, d plan.Decision) cache.Operation {

@@ -5,8 +5,10 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"vdfs/cache"
+	"vdfs/syncer/remote/faulty"
 	"vdfs/syncer/remote/memory"
 )
 
@@ -286,5 +288,45 @@ func TestPlanningAgainGivesTheSameWork(t *testing.T) {
 		}
 		r.settle()
 		r.agree()
+	})
+}
+
+func TestAChangeDuringTheFirstListingIsSeen(t *testing.T) {
+	each(t, func(t *testing.T, r *rig, f *far) {
+		ctx := context.Background()
+		r.settle()
+		f.mkdir("e")
+		f.write("e/f", "old")
+		l := r.legs()[0]
+		ep, err := l.check(ctx)
+		r.must(err)
+		r.must(l.pull(ctx, ep, true))
+		r.must(l.applyObserved(ctx, &counts{}, false))
+		e := r.find("e")
+		if e.Node.Listing == cache.Listed {
+			t.Fatal("the directory is listed before anybody asked")
+		}
+		// A program's listing has read the directory, and is about to be written down, when the change is pulled.
+		read, release := make(chan struct{}), make(chan struct{})
+		r.script.Add(faulty.Rule{Method: faulty.List, Nth: 1, Then: func() { close(read); <-release }})
+		listed := make(chan error, 1)
+		go func() { listed <- r.e.List(ctx, e.Ino) }()
+		<-read
+		f.write("e/f", "changed")
+		pulled := make(chan error, 1)
+		go func() { pulled <- l.pull(ctx, ep, false) }()
+		select { // let it go as far as it goes by itself
+		case err := <-pulled:
+			pulled <- err
+		case <-time.After(50 * time.Millisecond):
+		}
+		close(release)
+		r.must(<-listed)
+		r.must(<-pulled)
+		r.script.Clear()
+		for !r.quiet() { // without another look at the endpoint
+			r.must(l.applyObserved(ctx, &counts{}, false))
+		}
+		wantTree(t, r.agree(), map[string]string{"e/": "", "e/f": "changed"})
 	})
 }

@@ -44,3 +44,19 @@ func (f *flights[K]) do(ctx context.Context, key K, work func() error) error {
 		return ctx.Err()
 	}
 }
+
+// await waits for the work that is running for key, if there is any, whatever comes of it.
+func (f *flights[K]) await(ctx context.Context, key K) error {
+	f.mu.Lock()
+	cur := f.running[key]
+	f.mu.Unlock()
+	if cur == nil {
+		return nil
+	}
+	select {
+	case <-cur.done:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}

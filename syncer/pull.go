@@ -198,23 +198,13 @@ func (s *scanner) drain(ctx context.Context) error {
 // listing; one that cannot be seen into now keeps what is known of it.
 func (s *scanner) scan(ctx context.Context, d scanDir) error {
 	l := s.l
-	var addr remote.ItemID
-	var kids map[string]known
-	listed := true
-	err := l.e.Cache.View(func(tx *cache.Tx) (err error) {
-		if addr, err = l.address(tx, d.id); err != nil {
-			return err
+	addr, kids, listed, err := l.beforeScan(d.id)
+	if err == nil && !listed {
+		// Its first listing may have read it before the change that brought us here.
+		if err = l.awaitListing(ctx, d.id); err == nil {
+			addr, kids, listed, err = l.beforeScan(d.id)
 		}
-		b, ok, err := tx.BindingOfRemote(l.id, d.id)
-		if err != nil {
-			return err
-		}
-		if listed = !ok || b.Listed; !listed {
-			return nil
-		}
-		kids, err = l.knownChildren(tx, d.id)
-		return err
-	})
+	}
 	if errors.Is(err, remote.ErrNotFound) || err == nil && !listed {
 		return nil
 	}
@@ -260,6 +250,38 @@ func (s *scanner) scan(ctx context.Context, d scanDir) error {
 		}
 	}
 	return nil
+}
+
+// beforeScan is where a directory is and what is known to be in it, if it was listed before.
+func (l *leg) beforeScan(id string) (addr remote.ItemID, kids map[string]known, listed bool, err error) {
+	err = l.e.Cache.View(func(tx *cache.Tx) error {
+		if addr, err = l.address(tx, id); err != nil {
+			return err
+		}
+		b, ok, err := tx.BindingOfRemote(l.id, id)
+		if err != nil {
+			return err
+		}
+		if listed = !ok || b.Listed; !listed {
+			return nil
+		}
+		kids, err = l.knownChildren(tx, id)
+		return err
+	})
+	return addr, kids, listed, err
+}
+
+// awaitListing waits for the end of a first listing of a directory, if one is under way.
+func (l *leg) awaitListing(ctx context.Context, id string) error {
+	var b cache.Binding
+	err := l.e.Cache.View(func(tx *cache.Tx) (err error) {
+		b, _, err = tx.BindingOfRemote(l.id, id)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	return l.lists.await(ctx, b.ID)
 }
 
 // above queues the directory around one that is not there, if that is wanted.

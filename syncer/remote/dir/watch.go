@@ -133,12 +133,12 @@ func (w *watcher) close() error {
 	return nil
 }
 
-// add watches an open directory under its path. Before the first Changes there
-// is nobody to be told, so nothing is watched.
+// add watches an open directory under its path, also before the first Changes:
+// a listing may come to its end after that.
 func (w *watcher) add(fd int, path string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.f == nil || w.lost {
+	if w.start(); w.f == nil || w.lost {
 		return
 	}
 	wd, err := -1, error(unix.ENOSPC)

@@ -186,3 +186,15 @@ func TestARootMadeAgainElsewhereStaysGone(t *testing.T) {
 		t.Fatalf("got %v", err)
 	}
 }
+
+func TestADirectoryListedBeforeTheFirstCursorIsWatched(t *testing.T) {
+	p := newPlace(t)
+	must(t, os.Mkdir(p.at("a"), 0o755))
+	p.list("a")
+	b, err := p.ep.Changes(context.Background(), "")
+	must(t, err)
+	p.write("a/f", "1")
+	if got, _ := p.hints(p.ep, b.Next); got != "/a" {
+		t.Fatalf("hints %q", got)
+	}
+}

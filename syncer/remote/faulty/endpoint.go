@@ -31,6 +31,9 @@ func through[T any](ctx context.Context, e *Endpoint, c Call, call func(r Rule) 
 		return none, err
 	}
 	out, err := call(r)
+	if r.Then != nil {
+		r.Then()
+	}
 	if err == nil && r.After != nil {
 		return none, r.After
 	}

@@ -36,7 +36,7 @@ type Call struct {
 }
 
 // Rule says what happens to calls. Its fields act in the order Hold, Before,
-// Err, the call itself, After.
+// Err, the call itself, Then, After.
 type Rule struct {
 	Method Method            // "" matches every method
 	Match  func(c Call) bool // further condition; nil: none
@@ -46,6 +46,7 @@ type Rule struct {
 	Hold   <-chan struct{} // the call waits until it is closed, or for its context
 	Before func()          // runs before the call, without any lock
 	Err    error           // returned instead of calling
+	Then   func()          // runs when the call has taken effect, before its reply
 	After  error           // returned although the call took effect: the reply is lost
 	// Cut breaks a List off after that many entries (the next page gives
 	// ErrUnavailable), a Read after that many bytes; 0: not at all.
