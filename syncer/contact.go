@@ -133,6 +133,7 @@ func (l *leg) listDir(ctx context.Context, id cache.BindingID) error {
 	if err != nil || dir.ID == 0 {
 		return err
 	}
+	told := l.told.Load()
 	entries, err := listAll(ctx, ep, addr)
 	if errors.Is(err, remote.ErrNotFound) || errors.Is(err, remote.ErrKind) {
 		poke(l.hint) // gone meanwhile: its parent's listing tells
@@ -146,7 +147,11 @@ func (l *leg) listDir(ctx context.Context, id cache.BindingID) error {
 	}
 	for first := true; first || len(entries) > 0; first = false {
 		n := min(len(entries), batchSize)
-		if err := l.welcome(dir.ID, entries[:n], n == len(entries), mtime); err != nil {
+		err := l.welcome(dir.ID, entries[:n], n == len(entries), mtime, told)
+		if errors.Is(err, errOvertaken) {
+			return l.listDir(ctx, id) // the feed has newer news than the listing
+		}
+		if err != nil {
 			return fmt.Errorf("list %s: %w", dir.RemoteName, err)
 		}
 		entries = entries[n:]
@@ -156,8 +161,11 @@ func (l *leg) listDir(ctx context.Context, id cache.BindingID) error {
 
 // welcome brings a part of a first listing into the drive; the last part makes
 // the directory listed and gives it its time back.
-func (l *leg) welcome(id cache.BindingID, entries []remote.Entry, last bool, mtime int64) error {
+func (l *leg) welcome(id cache.BindingID, entries []remote.Entry, last bool, mtime, told int64) error {
 	return l.e.Cache.Update(l.id, func(tx *cache.Tx) error {
+		if l.told.Load() != told {
+			return errOvertaken
+		}
 		b, ok, err := tx.Binding(id)
 		if err != nil || !ok || b.Listed {
 			return err

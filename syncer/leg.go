@@ -35,6 +35,7 @@ type leg struct {
 	requests chan *syncCall // runs asked for by a person
 	nextID   atomic.Int64   // last remote id given out
 	lists    flights[cache.BindingID]
+	told     atomic.Int64 // grows, in its transaction, when itemised changes are recorded
 
 	turning sync.Mutex // held for the length of a cycle, before any other lock
 

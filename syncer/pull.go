@@ -79,6 +79,7 @@ func (l *leg) recordChanges(changes []remote.Change) error {
 		part := changes[:n]
 		changes = changes[n:]
 		err := l.e.Cache.Update(l.id, func(tx *cache.Tx) error {
+			l.told.Add(1)
 			r := &recorder{l: l, tx: tx}
 			for _, c := range part {
 				if err := r.change(c); err != nil {
