@@ -955,3 +955,50 @@ func BenchmarkCreateWriteClose(b *testing.B) {
 		}
 	}
 }
+
+func TestPinnedBytesFollowTheNearestIntent(t *testing.T) {
+	t.Parallel()
+	c := openContents(t, t.TempDir())
+	mkdir := func(in Ino, name string) Entry {
+		e, err := c.Mkdir(in, name, 0o755, Caller{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return e
+	}
+	fill := func(in Ino, name, text string) Entry {
+		e, o, err := c.Create(in, name, 0o644, Caller{})
+		if err == nil {
+			_, err = o.WriteAt([]byte(text), 0)
+		}
+		if err = errors.Join(err, o.Close()); err != nil {
+			t.Fatal(err)
+		}
+		return e
+	}
+	pinned := func(e Entry, as Intent) int64 {
+		var n int64
+		err := c.Update(0, func(tx *Tx) (err error) {
+			if err = tx.SetIntent(e.ID, as); err == nil {
+				n, err = tx.PinnedBytes()
+			}
+			return err
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return n
+	}
+	d := mkdir(RootIno, "d")
+	sub := mkdir(d.Ino, "sub")
+	fill(RootIno, "outside", "12345678")
+	f := fill(d.Ino, "f", "1")
+	fill(sub.Ino, "deep", "22")
+	if _, err := c.Link(f.Ino, sub.Ino, "again"); err != nil {
+		t.Fatal(err)
+	}
+	want(t, "with the directory", pinned(d, Pinned), 3)
+	want(t, "without the one below", pinned(sub, Online), 1)
+	want(t, "with a file in that", pinned(f, Pinned), 1)
+	want(t, "of the one below alone", pinned(d, Inherited), 1)
+}

@@ -41,3 +41,14 @@ func (tx *Tx) LocalBytes(ino Ino) (int64, error) {
 	n, _, err := get(tx, (*row).int, `SELECT c.present FROM nodes n JOIN contents c ON c.id = n.content WHERE n.ino=?`, ino)
 	return n, err
 }
+
+// PinnedBytes sums the bytes that are here of files whose names, or the nearest directory above that has an intent, are
+// pinned. Its cost grows with what is pinned.
+func (tx *Tx) PinnedBytes() (int64, error) {
+	n, _, err := get(tx, (*row).int, `WITH RECURSIVE pinned(id, ino) AS (
+			SELECT id, ino FROM dentries WHERE intent <> 0 AND intent = ?1
+			UNION ALL SELECT d.id, d.ino FROM pinned p JOIN dentries d ON d.parent = p.ino WHERE d.intent = 0)
+		SELECT coalesce(sum(c.present), 0) FROM contents c JOIN nodes n ON n.content = c.id
+		WHERE n.ino IN (SELECT ino FROM pinned)`, Pinned)
+	return n, err
+}

@@ -13,6 +13,7 @@ import (
 var (
 	numbers = regexp.MustCompile(`[0-9]+([.:,-][0-9]+)*`)
 	hashes  = regexp.MustCompile(`[0-9a-f]{16,}`)
+	devices = regexp.MustCompile(`conflict \S+ N`)
 	spaces  = regexp.MustCompile(`[ \t]+`)
 )
 
@@ -71,6 +72,7 @@ func normal(out, home string) string {
 	out = strings.ReplaceAll(out, home, "/home/you")
 	out = hashes.ReplaceAllString(out, "HASH")
 	out = numbers.ReplaceAllString(out, "N")
+	out = devices.ReplaceAllString(out, "conflict DEVICE N")
 	var lines []string
 	for line := range strings.Lines(out) {
 		if line = strings.TrimSpace(spaces.ReplaceAllString(line, " ")); line != "" {

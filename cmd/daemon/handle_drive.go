@@ -31,7 +31,7 @@ type driveHandler struct{ d *daemon }
 // Drive says who is there.
 func (h driveHandler) Drive(context.Context) (control.Drive, error) { return h.d.who(), nil }
 
-// Status gathers the state of everything. Its cost grows with the queue, not with the drive.
+// Status gathers the state of everything. Its cost grows with the queue and what is pinned, not with the drive.
 func (h driveHandler) Status(context.Context) (control.Status, error) {
 	p := h.d.parts
 	conduits, notes, err := p.conduits()
@@ -51,7 +51,7 @@ func (h driveHandler) Status(context.Context) (control.Status, error) {
 		if s.Cache.Dirty, err = tx.DirtyBytes(); err != nil {
 			return err
 		}
-		if s.Cache.Pinned, err = pinnedBytes(tx); err != nil {
+		if s.Cache.Pinned, err = tx.PinnedBytes(); err != nil {
 			return err
 		}
 		counts, err := tx.CountItems()
@@ -63,14 +63,6 @@ func (h driveHandler) Status(context.Context) (control.Status, error) {
 	}
 	s.Memory, err = residentMemory()
 	return s, err
-}
-
-// pinnedBytes asks an index that can add up what pins keep here.
-func pinnedBytes(tx any) (int64, error) {
-	if p, ok := tx.(interface{ PinnedBytes() (int64, error) }); ok {
-		return p.PinnedBytes()
-	}
-	return 0, nil
 }
 
 // driveState is the one word for the whole drive: the worst of its conduits, unless a person paused everything.
