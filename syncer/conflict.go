@@ -13,7 +13,7 @@ import (
 // conflictName is a free conflict name in a directory of the drive.
 func (t *step) conflictName(dir cache.Ino, name string) (string, error) {
 	var failed error
-	out := plan.ConflictName(name, t.l.e.Device, t.l.e.Clock(), func(try string) bool {
+	out := conflictFileName(name, t.l.e.Device, t.l.e.Clock(), func(try string) bool {
 		_, ok, err := t.tx.DentryAt(dir, try)
 		if err != nil {
 			failed = err

@@ -3,7 +3,6 @@ package plan_test
 import (
 	"errors"
 	"fmt"
-	"time"
 
 	"vdfs/syncer/plan"
 )
@@ -113,8 +112,11 @@ func (l *leg) nameFor(op plan.Op, parent plan.DentryID) string {
 }
 
 func (l *leg) conflictName(parent int64, name string) string {
-	at := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
-	return plan.ConflictName(name, l.drive.name, at, func(n string) bool { return l.drive.at(parent, n) != nil })
+	for n := 1; ; n++ {
+		if aside := fmt.Sprintf("%s (conflict %s %d)", name, l.drive.name, n); l.drive.at(parent, aside) == nil {
+			return aside
+		}
+	}
 }
 
 func (l *leg) createLocal(op plan.Op) error {

@@ -1,4 +1,4 @@
-package plan
+package syncer
 
 import (
 	"strconv"
@@ -15,13 +15,13 @@ const (
 	conflictTime = "2006-01-02 150405"
 )
 
-// ConflictName makes the name under which the losing version of name is kept:
+// conflictFileName makes the name under which the losing version of name is kept:
 // "name (conflict DEVICE YYYY-MM-DD HHMMSS).ext", with " 2", " 3" and so on
 // before the extension when taken reports that the name exists. The time is
 // shown in at's location. The result is at most 255 bytes long, cut from the
 // end of the stem at a rune border. The name of a conflict file does not
 // nest: its own mark is replaced. taken must become false for some number.
-func ConflictName(name, device string, at time.Time, taken func(string) bool) string {
+func conflictFileName(name, device string, at time.Time, taken func(string) bool) string {
 	stem, ext := splitExtension(name)
 	stem = withoutMark(stem)
 	mark := conflictMark + deviceName(device) + " " + at.Format(conflictTime) + ")"

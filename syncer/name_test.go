@@ -1,4 +1,4 @@
-package plan_test
+package syncer
 
 import (
 	"strings"
@@ -7,13 +7,11 @@ import (
 	"unicode/utf8"
 
 	"pgregory.net/rapid"
-
-	"vdfs/syncer/plan"
 )
 
-func conflictTime() time.Time { return time.Date(2026, 11, 21, 9, 8, 7, 0, time.UTC) }
+func someTime() time.Time { return time.Date(2026, 11, 21, 9, 8, 7, 0, time.UTC) }
 
-func TestConflictName(t *testing.T) {
+func TestConflictFileName(t *testing.T) {
 	t.Parallel()
 	const mark = " (conflict box 2026-11-21 090807)"
 	long := strings.Repeat("é", 127) // 254 bytes
@@ -38,19 +36,19 @@ func TestConflictName(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			free := func(string) bool { return false }
-			if got := plan.ConflictName(c.in, "box", conflictTime(), free); got != c.want {
+			if got := conflictFileName(c.in, "box", someTime(), free); got != c.want {
 				t.Errorf("got  %q\nwant %q", got, c.want)
 			}
 		})
 	}
 }
 
-func TestConflictNameCountsUp(t *testing.T) {
+func TestConflictFileNameCountsUp(t *testing.T) {
 	t.Parallel()
 	used := map[string]bool{}
 	var got []string
 	for range 3 {
-		n := plan.ConflictName("a.txt", "box", conflictTime(), func(n string) bool { return used[n] })
+		n := conflictFileName("a.txt", "box", someTime(), func(n string) bool { return used[n] })
 		used[n] = true
 		got = append(got, n)
 	}
@@ -60,7 +58,7 @@ func TestConflictNameCountsUp(t *testing.T) {
 	}
 }
 
-func TestConflictNameIsAlwaysAFileName(t *testing.T) {
+func TestConflictFileNameIsAlwaysAFileName(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(rt *rapid.T) {
 		raw := rapid.OneOf(
@@ -71,7 +69,7 @@ func TestConflictNameIsAlwaysAFileName(t *testing.T) {
 		device := rapid.String().Draw(rt, "device")
 		busy := rapid.IntRange(0, 12).Draw(rt, "taken")
 		asked := 0
-		got := plan.ConflictName(name, device, conflictTime(), func(string) bool { asked++; return asked <= busy })
+		got := conflictFileName(name, device, someTime(), func(string) bool { asked++; return asked <= busy })
 		if len(got) > 255 || got == "" || strings.ContainsAny(got, "/\x00") {
 			rt.Fatalf("%q is no file name (%d bytes)", got, len(got))
 		}
@@ -81,7 +79,7 @@ func TestConflictNameIsAlwaysAFileName(t *testing.T) {
 		if got == name {
 			rt.Fatalf("%q is the name itself", got)
 		}
-		again := plan.ConflictName(got, "other", conflictTime(), func(string) bool { return false })
+		again := conflictFileName(got, "other", someTime(), func(string) bool { return false })
 		if strings.Count(again, " (conflict ") > max(1, strings.Count(name, " (conflict ")+1) {
 			rt.Fatalf("%q nests: %q", got, again)
 		}
