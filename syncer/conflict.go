@@ -8,12 +8,13 @@ import (
 
 	"vdfs/cache"
 	"vdfs/syncer/plan"
+	"vdfs/syncer/plan/aside"
 )
 
 // conflictName is a free conflict name in a directory of the drive.
 func (t *step) conflictName(dir cache.Ino, name string) (string, error) {
 	var failed error
-	out := conflictFileName(name, t.l.e.Device, t.l.e.Clock(), func(try string) bool {
+	out := aside.Name(name, t.l.e.Device, t.l.e.Clock(), func(try string) bool {
 		_, ok, err := t.tx.DentryAt(dir, try)
 		if err != nil {
 			failed = err

@@ -35,6 +35,7 @@ var rules = []rule{
 	{at: "offload", ours: []string{"cache", "internal"}, denied: []string{"net", "net/http", fuse, sqlite}},
 	{at: "syncer", ours: []string{"cache", "internal"}, denied: []string{fuse, sqlite}},
 	{at: "syncer/plan", denied: []string{"os", "io/fs", "net", "net/http", "time", "syscall", "context", fuse, sqlite}},
+	{at: "syncer/plan/aside", denied: []string{"os", "io/fs", "net", "net/http", "syscall", "context", fuse, sqlite}}, // writes times, reads none
 	{at: "syncer/remote", ours: []string{"internal"}, denied: []string{fuse, sqlite}},
 	{at: "cmd", ours: []string{"cache", "fs", "offload", "syncer", "internal"}, denied: []string{sqlite}},
 	// integration drives the built binary, so it sees what a user sees.

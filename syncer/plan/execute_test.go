@@ -3,8 +3,10 @@ package plan_test
 import (
 	"errors"
 	"fmt"
+	"time"
 
 	"vdfs/syncer/plan"
+	"vdfs/syncer/plan/aside"
 )
 
 // errRefused is the endpoint's answer when a precondition does not hold.
@@ -112,11 +114,8 @@ func (l *leg) nameFor(op plan.Op, parent plan.DentryID) string {
 }
 
 func (l *leg) conflictName(parent int64, name string) string {
-	for n := 1; ; n++ {
-		if aside := fmt.Sprintf("%s (conflict %s %d)", name, l.drive.name, n); l.drive.at(parent, aside) == nil {
-			return aside
-		}
-	}
+	at := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
+	return aside.Name(name, l.drive.name, at, func(n string) bool { return l.drive.at(parent, n) != nil })
 }
 
 func (l *leg) createLocal(op plan.Op) error {

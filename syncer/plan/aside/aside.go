@@ -1,4 +1,5 @@
-package syncer
+// Package aside names the files that keep the losing versions of conflicts.
+package aside
 
 import (
 	"strconv"
@@ -15,13 +16,13 @@ const (
 	conflictTime = "2006-01-02 150405"
 )
 
-// conflictFileName makes the name under which the losing version of name is kept:
+// Name makes the name under which the losing version of name is kept:
 // "name (conflict DEVICE YYYY-MM-DD HHMMSS).ext", with " 2", " 3" and so on
 // before the extension when taken reports that the name exists. The time is
 // shown in at's location. The result is at most 255 bytes long, cut from the
 // end of the stem at a rune border. The name of a conflict file does not
 // nest: its own mark is replaced. taken must become false for some number.
-func conflictFileName(name, device string, at time.Time, taken func(string) bool) string {
+func Name(name, device string, at time.Time, taken func(string) bool) string {
 	stem, ext := splitExtension(name)
 	stem = withoutMark(stem)
 	mark := conflictMark + deviceName(device) + " " + at.Format(conflictTime) + ")"

@@ -1,4 +1,4 @@
-package syncer
+package aside_test
 
 import (
 	"strings"
@@ -7,11 +7,13 @@ import (
 	"unicode/utf8"
 
 	"pgregory.net/rapid"
+
+	"vdfs/syncer/plan/aside"
 )
 
 func someTime() time.Time { return time.Date(2026, 11, 21, 9, 8, 7, 0, time.UTC) }
 
-func TestConflictFileName(t *testing.T) {
+func TestName(t *testing.T) {
 	t.Parallel()
 	const mark = " (conflict box 2026-11-21 090807)"
 	long := strings.Repeat("é", 127) // 254 bytes
@@ -36,19 +38,19 @@ func TestConflictFileName(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			free := func(string) bool { return false }
-			if got := conflictFileName(c.in, "box", someTime(), free); got != c.want {
+			if got := aside.Name(c.in, "box", someTime(), free); got != c.want {
 				t.Errorf("got  %q\nwant %q", got, c.want)
 			}
 		})
 	}
 }
 
-func TestConflictFileNameCountsUp(t *testing.T) {
+func TestNameCountsUp(t *testing.T) {
 	t.Parallel()
 	used := map[string]bool{}
 	var got []string
 	for range 3 {
-		n := conflictFileName("a.txt", "box", someTime(), func(n string) bool { return used[n] })
+		n := aside.Name("a.txt", "box", someTime(), func(n string) bool { return used[n] })
 		used[n] = true
 		got = append(got, n)
 	}
@@ -58,7 +60,7 @@ func TestConflictFileNameCountsUp(t *testing.T) {
 	}
 }
 
-func TestConflictFileNameIsAlwaysAFileName(t *testing.T) {
+func TestNameIsAlwaysAFileName(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(rt *rapid.T) {
 		raw := rapid.OneOf(
@@ -69,7 +71,7 @@ func TestConflictFileNameIsAlwaysAFileName(t *testing.T) {
 		device := rapid.String().Draw(rt, "device")
 		busy := rapid.IntRange(0, 12).Draw(rt, "taken")
 		asked := 0
-		got := conflictFileName(name, device, someTime(), func(string) bool { asked++; return asked <= busy })
+		got := aside.Name(name, device, someTime(), func(string) bool { asked++; return asked <= busy })
 		if len(got) > 255 || got == "" || strings.ContainsAny(got, "/\x00") {
 			rt.Fatalf("%q is no file name (%d bytes)", got, len(got))
 		}
@@ -79,7 +81,7 @@ func TestConflictFileNameIsAlwaysAFileName(t *testing.T) {
 		if got == name {
 			rt.Fatalf("%q is the name itself", got)
 		}
-		again := conflictFileName(got, "other", someTime(), func(string) bool { return false })
+		again := aside.Name(got, "other", someTime(), func(string) bool { return false })
 		if strings.Count(again, " (conflict ") > max(1, strings.Count(name, " (conflict ")+1) {
 			rt.Fatalf("%q nests: %q", got, again)
 		}
