@@ -186,30 +186,39 @@ func (t *step) createLocal(op plan.Op, c *plan.Conflict) error {
 	if err != nil {
 		return err
 	}
-	dir, err := t.directory(op.Parent)
+	d, err := t.make(op, t.placeholder(o, op.Meta), 0)
 	if err != nil {
-		return err
-	}
-	name := op.Name
-	if op.Aside {
-		if name, err = t.conflictName(dir, name); err != nil {
-			return err
-		}
-	}
-	ino, err := t.tx.InsertNode(t.placeholder(o, op.Meta))
-	if err != nil {
-		return err
-	}
-	d, err := t.tx.InsertDentry(dir, name, ino)
-	if err != nil {
-		return err
-	}
-	a := op.After
-	a.Dentry, a.LocalName = plan.DentryID(d), name
-	if err := t.finish(0, a, ino); err != nil {
 		return err
 	}
 	return t.record(c, op, d, "")
+}
+
+// make puts a new node where an operation wants it, and binds it.
+func (t *step) make(op plan.Op, n cache.Node, id cache.BindingID) (cache.DentryID, error) {
+	dir, name, err := t.destination(op)
+	if err != nil {
+		return 0, err
+	}
+	ino, err := t.tx.InsertNode(n)
+	if err != nil {
+		return 0, err
+	}
+	d, err := t.tx.InsertDentry(dir, name, ino)
+	if err != nil {
+		return 0, err
+	}
+	a := op.After
+	a.Dentry, a.LocalName = plan.DentryID(d), name
+	return d, t.finish(id, a, ino)
+}
+
+// destination is where an operation of the drive puts its object: the directory, and the name or a conflict name made from it.
+func (t *step) destination(op plan.Op) (dir cache.Ino, name string, err error) {
+	if dir, err = t.directory(op.Parent); err != nil || !op.Aside {
+		return dir, op.Name, err
+	}
+	name, err = t.conflictName(dir, op.Name)
+	return dir, name, err
 }
 
 // finish saves a binding whose local half is the node as it is now.
@@ -225,33 +234,14 @@ func (t *step) finish(id cache.BindingID, a plan.Binding, ino cache.Ino) error {
 }
 
 func (t *step) restoreLocal(op plan.Op) error {
-	dir, err := t.directory(op.Parent)
-	if err != nil {
-		return err
-	}
 	o, err := t.observed(op.Remote)
 	if err != nil {
 		return err
 	}
-	name := op.Name
-	if op.Aside {
-		if name, err = t.conflictName(dir, name); err != nil {
-			return err
-		}
-	}
 	n := t.placeholder(o, op.Meta)
 	n.Listing = cache.Listed // its children were known before it went
-	ino, err := t.tx.InsertNode(n)
-	if err != nil {
-		return err
-	}
-	d, err := t.tx.InsertDentry(dir, name, ino)
-	if err != nil {
-		return err
-	}
-	a := op.After
-	a.Dentry, a.LocalName = plan.DentryID(d), name
-	return t.finish(cache.BindingID(op.Binding), a, ino)
+	_, err = t.make(op, n, cache.BindingID(op.Binding))
+	return err
 }
 
 // updateLocal gives a dentry the endpoint's content. A node in use, or one that
@@ -350,15 +340,9 @@ func (t *step) splitLoser(op plan.Op, c *plan.Conflict) error {
 }
 
 func (t *step) moveLocal(op plan.Op, c *plan.Conflict) error {
-	dir, err := t.directory(op.Parent)
+	dir, name, err := t.destination(op)
 	if err != nil {
 		return err
-	}
-	name := op.Name
-	if op.Aside {
-		if name, err = t.conflictName(dir, name); err != nil {
-			return err
-		}
 	}
 	if err := t.tx.MoveDentry(cache.DentryID(op.Dentry), dir, name); err != nil {
 		return err

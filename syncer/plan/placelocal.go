@@ -171,8 +171,9 @@ func (p *planner) vacateNew(to spot, r Remote, self *pair, x Local) (spot, Decis
 		return to, do(bind(to.parent, r, x)), false
 	case equal && self.localGone:
 		return to, do(rebindLocal(self.b, x)), false
-	case equal && x.Kind != Dir:
-		// The moved object brings the same bytes along.
+	case equal && x.Kind != Dir && !self.localChanged:
+		// The moved object brings the same bytes along. One that was changed in
+		// the drive would not: its content goes over them.
 		to.first = []Op{{Kind: OpDeleteLocal, Object: x.Kind, Dentry: x.ID, Expect: Expect{LocalVersion: x.Version}}}
 		return to, Decision{}, true
 	}

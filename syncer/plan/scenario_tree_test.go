@@ -182,6 +182,11 @@ func TestMoves(t *testing.T) {
 		return m
 	}
 	playAll(t, map[string]scenario{
+		"moved and changed, where its old bytes have the new name": {
+			base: f, a: func(s stage, t *tree) { s.move(t, "f", "g") },
+			b:     func(s stage, t *tree) { s.write(t, "f", "vB"); s.file(t, "g", "v0") },
+			wantA: []string{"g cf(B)=v0", "g=vB"}, wantB: []string{"g cf(A)=vB", "g=v0"},
+		},
 		"rename": {base: f, a: moves("f", "g"), wantA: []string{"g=v0"}, sent: one(plan.OpMoveRemote)},
 		"rename against edit": {
 			base: f, a: moves("f", "g"), b: func(s stage, t *tree) { s.write(t, "f", "vB") }, wantA: []string{"g=vB"},
