@@ -104,11 +104,15 @@ func (tx *Tx) SetIdentity(leg LegID, identity string) error {
 	return tx.exec("UPDATE legs SET identity = ? WHERE id = ?", identity, leg)
 }
 
-// CountAway counts the files of a place whose bytes are not all here.
-func (tx *Tx) CountAway(place PlaceID) (int64, error) {
-	n, _, err := get(tx, (*row).int, `SELECT count(*) FROM nodes n JOIN dentries d ON d.ino = n.ino JOIN nodes p ON p.ino = d.parent
+// CountAway counts the files of a place whose bytes are not all here, and the directories that nobody has looked into.
+func (tx *Tx) CountAway(place PlaceID) (files, unlisted int64, err error) {
+	files, _, err = get(tx, (*row).int, `SELECT count(*) FROM nodes n JOIN dentries d ON d.ino = n.ino JOIN nodes p ON p.ino = d.parent
 		WHERE p.place = ? AND n.kind = 1 AND n.size > 0 AND n.residency <> 2`, place)
-	return n, err
+	if err != nil {
+		return 0, 0, err
+	}
+	unlisted, _, err = get(tx, (*row).int, "SELECT count(*) FROM nodes WHERE place = ? AND listing <> 2", place)
+	return files, unlisted, err
 }
 
 // Touched tells the kernel that it may hold pages of a node that are old: for a change that neither came through the

@@ -139,6 +139,22 @@ func TestSecondConduitHasItsOwnPlace(t *testing.T) {
 	wants(t, filepath.Join(photos, "theirs"), "a photo")
 }
 
+func TestADeletedConduitLeavesItsFiles(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t, "")
+	must(t, os.MkdirAll(f.behind("a/deep"), 0o755))
+	write(t, f.behind("a/deep/file"), "text")
+	f.mount()
+	if r := f.run("conduit", "delete", "home"); r.Code != 7 || !strings.Contains(r.Stderr, "--hydrate") {
+		t.Fatalf("files are only at the endpoint: want exit 7 and what helps, got %s", r)
+	}
+	f.do("conduit", "delete", "home", "--hydrate")
+	wants(t, f.path("a/deep/file"), "text")
+	wants(t, f.behind("a/deep/file"), "text")
+	must(t, os.RemoveAll(f.dir))
+	wants(t, f.path("a/deep/file"), "text")
+}
+
 func TestReadOnlyMount(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t, "")

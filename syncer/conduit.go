@@ -258,24 +258,33 @@ func (e *Engine) eachLeg(id cache.ConduitID, do func(cache.Leg) error) error {
 	return err
 }
 
+func awayText(files, unlisted int64) string {
+	if unlisted > 0 {
+		return "some of its directories were never looked into"
+	}
+	return fmt.Sprintf("%d of its files are not on this machine", files)
+}
+
 // DeleteConduit forgets a conduit; no file is touched on either side. Files
 // whose bytes only its endpoint has would be lost to the drive: unless force is
 // set their presence refuses it.
 func (e *Engine) DeleteConduit(_ context.Context, name string, force bool) error {
 	var cd cache.Conduit
-	err := e.Cache.View(func(tx *cache.Tx) error {
+	refuse := func(tx *cache.Tx) (err error) {
 		var ok bool
-		var err error
 		if cd, ok, err = tx.ConduitByName(name); err != nil || !ok {
 			return errors.Join(err, ErrUnknownConduit)
 		}
-		away, err := tx.CountAway(cd.Place)
-		if err == nil && away > 0 && !force {
-			err = fmt.Errorf("%d of its files are not on this machine; fetch them first (vdfs pin --wait) or use --force: %w", away, ErrRefused)
+		if force {
+			return nil
+		}
+		files, unlisted, err := tx.CountAway(cd.Place)
+		if err == nil && files+unlisted > 0 {
+			err = fmt.Errorf("%s; --hydrate fetches them first, --force leaves them behind: %w", awayText(files, unlisted), ErrRefused)
 		}
 		return err
-	})
-	if err != nil {
+	}
+	if err := e.Cache.View(refuse); err != nil {
 		return fmt.Errorf("conduit %s: %w", name, err)
 	}
 	for _, l := range e.current() {
@@ -283,7 +292,13 @@ func (e *Engine) DeleteConduit(_ context.Context, name string, force bool) error
 			l.interrupt()
 		}
 	}
-	if err := e.Cache.Update(0, func(tx *cache.Tx) error { return tx.DeleteConduit(cd.ID) }); err != nil {
+	err := e.Cache.Update(0, func(tx *cache.Tx) error {
+		if err := refuse(tx); err != nil {
+			return err // offloaded a moment ago
+		}
+		return tx.DeleteConduit(cd.ID)
+	})
+	if err != nil {
 		return fmt.Errorf("conduit %s: %w", name, err)
 	}
 	return e.reload()

@@ -188,19 +188,25 @@ func (a *app) conduitVerb(verb, short, done string) *cobra.Command {
 }
 
 func (a *app) conduitDelete() *cobra.Command {
-	var force bool
+	var force, hydrate bool
 	cmd := &cobra.Command{
 		Use: "delete NAME", Short: "Delete a conduit, never files",
 		Long: `Deletes the relation and its records. Files here and at the endpoint stay. A conduit
-whose files are not all here is refused: fetch them first, or --force, which
+whose files are not all here is refused: --hydrate fetches them first, --force
 leaves names without content.`,
-		Args: between(1, 1), ValidArgsFunction: a.completeConduits,
+		Example: `  vdfs conduit delete photos --hydrate`,
+		Args:    between(1, 1), ValidArgsFunction: a.completeConduits,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			client, err := a.own(cmd.Context())
 			if err != nil {
 				return err
 			}
 			request := "/v1/conduits/" + control.Escape(args[0])
+			if hydrate {
+				if err := a.hydrateConduit(cmd.Context(), client, request); err != nil {
+					return err
+				}
+			}
 			if force {
 				request += control.Query("force", "1")
 			}
@@ -211,8 +217,25 @@ leaves names without content.`,
 			return nil
 		},
 	}
+	cmd.Flags().BoolVar(&hydrate, "hydrate", false, "fetch what is only at the endpoint first")
 	cmd.Flags().BoolVar(&force, "force", false, "also when files of it are only at the endpoint")
+	cmd.MarkFlagsMutuallyExclusive("hydrate", "force")
 	return cmd
+}
+
+// hydrateConduit brings everything at a conduit's place here.
+func (a *app) hydrateConduit(ctx context.Context, client *control.Client, request string) error {
+	c, err := control.Get[control.ConduitStatus](ctx, client, request)
+	if err != nil {
+		return err
+	}
+	b := a.bar("fetch")
+	defer b.end()
+	r, err := control.Stream[control.PathsResult](ctx, client, "/v1/fetch", control.PathsRequest{Paths: []control.Path{c.At}, Wait: true}, b.report)
+	if err == nil && len(r.Refused) > 0 {
+		err = fmt.Errorf("%s: %s", r.Refused[0].Path, r.Refused[0].Reason)
+	}
+	return err
 }
 
 // completeConduits offers the names of conduits to the shell, if the daemon is quick.
