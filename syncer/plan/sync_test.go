@@ -165,32 +165,39 @@ func (w *world) decide(l *leg, s plan.Subject, side plan.Side) (int, *plan.Wait,
 }
 
 // finish decides the subjects of a circle until nothing bears a parking name,
-// as the engine does within the transaction.
+// as the engine does within the transaction. Only an open file may keep it from that.
 func (w *world) finish(l *leg, d plan.Decision) error {
 	parked := d.Ops[0].Dentry
+	held := false
 	for range 20 {
+		held = false
 		for _, s := range d.Follow {
-			if err := w.chase(l, s); err != nil {
+			open, err := w.chase(l, s)
+			if err != nil {
 				return err
 			}
+			held = held || open
 		}
 		if x := l.drive.get(int64(parked)); x == nil || x.parkedBy == nil {
 			return nil
 		}
 	}
+	if held {
+		return nil
+	}
 	return fmt.Errorf("CIRCLE unfinished %v", d.Follow)
 }
 
-// chase decides s, or what it waits for in the end.
-func (w *world) chase(l *leg, s plan.Subject) error {
+// chase decides s, or what it waits for in the end. It tells whether that is an open file.
+func (w *world) chase(l *leg, s plan.Subject) (open bool, err error) {
 	for range 20 {
 		_, wait, err := w.decide(l, s, plan.SideDrive)
 		if err != nil || wait == nil || wait.On == (plan.Subject{}) {
-			return err
+			return wait != nil && wait.Reason == plan.WaitSettle, err
 		}
 		s = wait.On
 	}
-	return nil
+	return false, nil
 }
 
 const maxRounds = 200
