@@ -330,3 +330,15 @@ func TestAChangeDuringTheFirstListingIsSeen(t *testing.T) {
 		wantTree(t, r.agree(), map[string]string{"e/": "", "e/f": "changed"})
 	})
 }
+
+func TestAFileCanBeReadBeforeTheFirstCycle(t *testing.T) {
+	each(t, func(t *testing.T, r *rig, f *far) {
+		f.write("f", "text")
+		r.settle()
+		r.reopen()
+		r.must(r.e.Reachable(r.find("f").Ino))
+		if got := r.read("f"); got != "text" {
+			t.Fatalf("read %q", got)
+		}
+	})
+}

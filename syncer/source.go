@@ -108,7 +108,8 @@ func (l *leg) readFailed(err error) error {
 	return err
 }
 
-// Reachable reports at once whether some endpoint that has the node's present version answered last time.
+// Reachable reports at once whether some endpoint has the node's present version and may answer: it did last time, or was
+// not asked yet.
 func (e *Engine) Reachable(ino cache.Ino) error {
 	n, err := e.Cache.Attr(ino)
 	if err != nil {
@@ -120,14 +121,13 @@ func (e *Engine) Reachable(ino cache.Ino) error {
 	}
 	err = &unreachable{errNoCopy}
 	for _, h := range list {
-		if h.l.opened() != nil {
+		h.l.mu.Lock()
+		offline := h.l.offline
+		h.l.mu.Unlock()
+		if offline == nil {
 			return nil
 		}
-		h.l.mu.Lock()
-		if h.l.offline != nil {
-			err = &unreachable{h.l.offline}
-		}
-		h.l.mu.Unlock()
+		err = &unreachable{offline}
 	}
 	return err
 }
