@@ -13,6 +13,7 @@ import (
 var (
 	numbers = regexp.MustCompile(`[0-9]+([.:,-][0-9]+)*`)
 	hashes  = regexp.MustCompile(`[0-9a-f]{16,}`)
+	ages    = regexp.MustCompile(`just now|N (s|min) ago`)
 	devices = regexp.MustCompile(`conflict \S+ N`)
 	spaces  = regexp.MustCompile(`[ \t]+`)
 )
@@ -72,6 +73,7 @@ func normal(out, home string) string {
 	out = strings.ReplaceAll(out, home, "/home/you")
 	out = hashes.ReplaceAllString(out, "HASH")
 	out = numbers.ReplaceAllString(out, "N")
+	out = ages.ReplaceAllString(out, "AGE")
 	out = devices.ReplaceAllString(out, "conflict DEVICE N")
 	var lines []string
 	for line := range strings.Lines(out) {
