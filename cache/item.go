@@ -62,12 +62,6 @@ func (tx *Tx) ItemsPage(leg LegID, origin Origin, after int64, limit int, now in
 	return list(tx, scanItem, where+"AND parked = 0 AND eligible <= ? ORDER BY id LIMIT ?", leg, origin, after, now, limit)
 }
 
-// NextEligible is the earliest time at which an open item of a leg may be worked on; false: none waits for a time.
-func (tx *Tx) NextEligible(leg LegID) (int64, bool, error) {
-	at, _, err := get(tx, (*row).int, "SELECT coalesce(min(eligible), ?) FROM items WHERE leg = ? AND status < 6 AND parked = 0", Never, leg)
-	return at, err == nil && at < Never, err
-}
-
 // OpenItemsOf reads the open local items of a dentry, on all legs.
 func (tx *Tx) OpenItemsOf(id DentryID) ([]Item, error) {
 	place, err := tx.PlaceOf(id)

@@ -178,9 +178,9 @@ func TestAFileIsNotSentWhileItIsOpenForWriting(t *testing.T) {
 		if err == nil && len(due) > 0 {
 			err = fmt.Errorf("due before it is quiet: %+v", due)
 		}
-		at, ok, err2 := tx.NextEligible(leg)
+		at, ok, err2 := tx.NextWork(leg, 0)
 		if err == nil && (!ok || at <= 1) {
-			err = fmt.Errorf("next eligible %d, %v", at, ok)
+			err = fmt.Errorf("next work %d, %v", at, ok)
 		}
 		return errors.Join(err, err2)
 	})

@@ -50,30 +50,3 @@ func Rename(old, name string) error {
 	}
 	return SyncDir(filepath.Dir(old))
 }
-
-// WriteFile puts data at path whole or not at all, durably: a temporary file beside it, synced, renamed, directory synced.
-// A cut before the rename leaves a file named like path with ".tmp" and digits behind it.
-func WriteFile(path string, data []byte, mode os.FileMode) error {
-	f, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+".tmp*")
-	if err != nil {
-		return fmt.Errorf("create temporary file: %w", err)
-	}
-	if err := fill(f, data, mode); err != nil {
-		return errors.Join(fmt.Errorf("write %s: %w", path, err), os.Remove(f.Name()))
-	}
-	if err := Rename(f.Name(), path); err != nil {
-		return fmt.Errorf("write %s: %w", path, err)
-	}
-	return nil
-}
-
-func fill(f *os.File, data []byte, mode os.FileMode) error {
-	_, err := f.Write(data)
-	if err == nil {
-		err = f.Chmod(mode)
-	}
-	if err == nil {
-		err = f.Sync()
-	}
-	return errors.Join(err, f.Close())
-}

@@ -130,9 +130,6 @@ func TestWhatCannotBeDecidedIsRefused(t *testing.T) {
 		if _, err := plan.Decide(l, s, plan.Offload); !errors.Is(err, plan.ErrSubject) {
 			t.Errorf("%+v: %v", s, err)
 		}
-		if _, err := plan.Classify(l, s, plan.SideDrive); !errors.Is(err, plan.ErrSubject) {
-			t.Errorf("classify %+v: %v", s, err)
-		}
 	}
 }
 
@@ -192,44 +189,6 @@ func TestPlaceholderIsReadBeforeItLosesItsName(t *testing.T) {
 	}
 }
 
-func TestClassify(t *testing.T) {
-	t.Parallel()
-	s := stage{t, oneDrive(1)}
-	d, e, l := s.w.drives[0], s.w.endpoints[0], s.w.legs[0]
-	for _, name := range []string{"same", "edited", "moved", "removed", "mode"} {
-		s.file(d, name, name)
-	}
-	s.sync(0)
-	subject := map[string]plan.Subject{}
-	for id, b := range l.base {
-		subject[b.LocalName] = plan.Subject{Binding: id}
-	}
-	for _, side := range []*tree{d, e} {
-		s.write(side, "edited", side.name)
-		s.move(side, "moved", "elsewhere")
-		s.remove(side, "removed")
-		s.find(side, "mode").mode = 0o600
-	}
-	s.file(d, "new", "n")
-	s.file(d, "temporary~", "t")
-	s.file(e, "new at the endpoint", "n")
-	l.pull()
-	subject["new"] = plan.Subject{Dentry: plan.DentryID(s.find(d, "new").id)}
-	subject["temporary~"] = plan.Subject{Dentry: plan.DentryID(s.find(d, "temporary~").id)}
-	subject["new at the endpoint"] = plan.Subject{Remote: remoteID(s.find(e, "new at the endpoint").id)}
-	for name, want := range map[string][2]plan.Change{
-		"same": {}, "edited": {plan.Update, plan.Update}, "moved": {plan.Move, plan.Move},
-		"removed": {plan.Delete, plan.Delete}, "mode": {plan.Update, plan.Update},
-		"new": {plan.Create, plan.NoChange}, "temporary~": {}, "new at the endpoint": {plan.NoChange, plan.Create},
-	} {
-		for i, side := range []plan.Side{plan.SideDrive, plan.SideEndpoint} {
-			if got, err := plan.Classify(l, subject[name], side); err != nil || got != want[i] {
-				t.Errorf("%s, side %d: %s, %v, want %s", name, side, got, err, want[i])
-			}
-		}
-	}
-}
-
 func TestEveryWordIsItsOwn(t *testing.T) {
 	t.Parallel()
 	seen := map[string]string{}
@@ -250,9 +209,6 @@ func TestEveryWordIsItsOwn(t *testing.T) {
 	}
 	for c := range plan.TypeMismatch + 2 {
 		word(fmt.Sprintf("class %d", c), c.String())
-	}
-	for c := range plan.Move + 2 {
-		word(fmt.Sprintf("change %d", c), c.String())
 	}
 	for k := range plan.Special + 2 {
 		word(fmt.Sprintf("kind %d", k), k.String())
