@@ -62,7 +62,7 @@ bench:
 	$(GO) run ./integration/bench $(BENCH)
 
 lint:
-	@unformatted=$$($(GO) tool gofumpt -l $$(git ls-files -co --exclude-standard '*.go')) || exit 1; \
+	@unformatted=$$($(GO) tool gofumpt -l $$(ls $$(git ls-files -co --exclude-standard '*.go') 2>/dev/null)) || exit 1; \
 	if [ -n "$$unformatted" ]; then echo "not formatted (go tool gofumpt -w .):"; echo "$$unformatted"; exit 1; fi
 	$(GO) vet ./...
 	$(GO) tool staticcheck ./...
