@@ -15,6 +15,7 @@ var (
 	hashes  = regexp.MustCompile(`[0-9a-f]{16,}`)
 	ages    = regexp.MustCompile(`just now|N (s|min) ago`)
 	devices = regexp.MustCompile(`conflict \S+ N`)
+	builds  = regexp.MustCompile(`version N\+\S+`)
 	spaces  = regexp.MustCompile(`[ \t]+`)
 )
 
@@ -73,6 +74,7 @@ func normal(out, home string) string {
 	out = strings.ReplaceAll(out, home, "/home/you")
 	out = hashes.ReplaceAllString(out, "HASH")
 	out = numbers.ReplaceAllString(out, "N")
+	out = builds.ReplaceAllString(out, "version N")
 	out = ages.ReplaceAllString(out, "AGE")
 	out = devices.ReplaceAllString(out, "conflict DEVICE N")
 	var lines []string
