@@ -317,6 +317,12 @@ func TestDescribeFollowsAFile(t *testing.T) {
 	word(WordCloud, e)
 	_, err := d.read(e.Ino, 2<<20, 1)
 	d.ok(err)
+	// The reader has its byte before the end of the fetch is written down.
+	d.eventually("the fetch is written down", func() bool {
+		s, err := d.m.DescribeNode(e.Ino)
+		d.ok(err)
+		return s.Residency == cache.Partial && s.Activity == Idle
+	})
 	word(WordPartial, e)
 	d.ok(d.m.Pin(context.Background(), e.ID))
 	word(WordPinning, e)
