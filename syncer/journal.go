@@ -138,7 +138,8 @@ func (b *batch) happened(ctx context.Context, w write) (e remote.Entry, proof re
 	}
 	switch w.Op.Kind {
 	case plan.OpMoveRemote, plan.OpParkRemote:
-		return e, remote.Proof(at.binding.Proof), b.moved(ctx, e, at), nil
+		yes, err = b.moved(ctx, e, at)
+		return e, remote.Proof(at.binding.Proof), yes, err
 	case plan.OpSetRemoteMeta:
 		o := b.l.seen("", "", e)
 		got, want := b.l.keep(o.Mode, o.Mtime, ""), b.l.keep(w.Op.Meta.Mode, w.Op.Meta.Mtime, "")
@@ -150,10 +151,7 @@ func (b *batch) happened(ctx context.Context, w write) (e remote.Entry, proof re
 		return e, 0, e.Target == w.Op.Meta.Target, nil
 	case plan.File:
 		proof, err = b.proveSent(ctx, e, w.Hash)
-		if errors.Is(err, remote.ErrCorrupt) || errors.Is(err, remote.ErrNotFound) || errors.Is(err, remote.ErrChanged) {
-			return e, 0, false, nil
-		}
-		return e, proof, err == nil, err
+		return e, proof, err == nil, notOurs(err)
 	}
 	return e, 0, true, nil
 }
@@ -174,18 +172,35 @@ func (b *batch) find(ctx context.Context, op plan.Op, at where) (remote.Entry, e
 	return b.ep.Lookup(ctx, at.parent, op.Name)
 }
 
-// moved reports whether e, which stands where an object was to be moved, is that object.
-func (b *batch) moved(ctx context.Context, e remote.Entry, at where) bool {
+// moved reports whether e, which stands where an object was to be moved, is that object. Where nothing but its bytes can
+// tell, they have to be the same, and the old place empty.
+func (b *batch) moved(ctx context.Context, e remote.Entry, at where) (bool, error) {
 	switch {
 	case b.l.caps.StableID:
-		return string(e.ID) == at.binding.RemoteID
+		return string(e.ID) == at.binding.RemoteID, nil
 	case e.Ident != "" && at.binding.Ident != "":
-		return e.Ident == at.binding.Ident
-	case string(e.Content) != at.binding.Content && e.Size != at.binding.Size:
-		return false
+		return e.Ident == at.binding.Ident, nil
+	case e.Kind == remote.File && string(e.Content) != at.binding.Content:
+		if !at.binding.Hash.Known() {
+			return false, nil
+		}
+		if _, err := b.proveSent(ctx, e, at.binding.Hash); err != nil {
+			return false, notOurs(err)
+		}
 	}
 	_, err := b.ep.Stat(ctx, at.object)
-	return errors.Is(err, remote.ErrNotFound)
+	if errors.Is(err, remote.ErrNotFound) {
+		return true, nil
+	}
+	return false, err
+}
+
+// notOurs leaves out of the errors of a proof those that mean: it is another object.
+func notOurs(err error) error {
+	if errors.Is(err, remote.ErrCorrupt) || errors.Is(err, remote.ErrNotFound) || errors.Is(err, remote.ErrChanged) {
+		return nil
+	}
+	return err
 }
 
 // proveSent has the endpoint prove that it stores a content, or reads it where the endpoint cannot: another file is
