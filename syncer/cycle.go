@@ -24,8 +24,6 @@ func (l *leg) turn(ctx context.Context, call *syncCall) time.Duration {
 	} else {
 		l.setDue()
 	}
-	l.turning.Lock()
-	defer l.turning.Unlock()
 	cctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	ended := make(chan struct{})

@@ -19,8 +19,8 @@
 // the leg gives out ids (address.go): a path is computed from parents and names,
 // so that renaming a directory changes one row.
 //
-// Lock order: leg.turning, Engine.mu, leg.mu, then the cache's own (lease, transaction).
-// Only leg.turning is held over a call of an endpoint or a transaction.
+// Lock order: Engine.mu, leg.mu, then the cache's own (lease, transaction).
+// None of the two is held over a call of an endpoint or a transaction. The cycles of a leg are one goroutine's.
 //
 // This package must never: conclude a deletion from an endpoint that is
 // missing, half listed or another one; hold a transaction over I/O; drop local

@@ -37,8 +37,6 @@ type leg struct {
 	lists    flights[cache.BindingID]
 	told     atomic.Int64 // grows, in its transaction, when itemised changes are recorded
 
-	turning sync.Mutex // held for the length of a cycle, before any other lock
-
 	mu       sync.Mutex
 	conduit  cache.Conduit
 	ep       remote.Endpoint    // nil until it could be opened
