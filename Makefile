@@ -7,8 +7,9 @@ PREFIX ?= /usr/local
 
 # RACE=-race runs the unit tests with the race detector.
 RACE   ?=
-# SOAK says how many times longer than usual `make soak` runs.
-SOAK   ?= 25
+# SOAK says how many times longer than usual `make soak` runs, SOAK_RUN which tests.
+SOAK     ?= 20
+SOAK_RUN ?= .
 # BENCH passes flags to the benchmark, for instance BENCH="-quick" or BENCH="-json".
 BENCH  ?=
 
@@ -54,8 +55,8 @@ integration:
 	$(GO) test -count 1 -timeout 20m ./integration/...
 
 soak:
-	@.ci/install test
-	VDFS_SOAK=$(SOAK) $(GO) test -timeout 6h -count 1 -v -run 'Kill|Untar|Remote' ./integration/
+	@.ci/install soak
+	VDFS_SOAK=$(SOAK) $(GO) test -timeout 12h -count 1 -v -run '$(SOAK_RUN)' ./integration/
 
 bench:
 	@.ci/install run

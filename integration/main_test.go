@@ -59,6 +59,14 @@ func soak(t *testing.T) int {
 	return n
 }
 
+// long skips a test that only `make soak` has the time for.
+func long(t *testing.T) {
+	t.Helper()
+	if os.Getenv("VDFS_SOAK") == "" {
+		t.Skip("runs in `make soak`")
+	}
+}
+
 // need skips the test, or in CI fails it, when a program is missing.
 func need(t *testing.T, programs ...string) {
 	t.Helper()
