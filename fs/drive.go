@@ -26,6 +26,8 @@ type drive struct {
 	dirs  table[dir]
 	open  openDirs
 
+	closing closing
+
 	known known
 	pages *stamps // of files, by version
 	names *stamps // of directories, by ctime

@@ -96,9 +96,11 @@ func (f *file) put(input *fuse.WriteIn, data []byte) (int, error) {
 // Flush is each close of each duplicate of a descriptor, written to or not. Everything is in the backing file already,
 // so there is nothing that could fail and nothing to wait for.
 func (d *drive) Flush(_ <-chan struct{}, input *fuse.FlushIn) fuse.Status {
-	if d.files.get(input.Fh) == nil {
+	f := d.files.get(input.Fh)
+	if f == nil {
 		return fuse.EBADF
 	}
+	d.closing.flushed(f)
 	return fuse.OK
 }
 

@@ -221,4 +221,5 @@ func (d *drive) Release(_ <-chan struct{}, input *fuse.ReleaseIn) {
 	if err := f.Close(); err != nil {
 		d.log.Warn("close file", "ino", f.Ino(), "error", err)
 	}
+	d.closing.released(f)
 }

@@ -181,6 +181,7 @@ func (d *daemon) mount(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
+	d.parts.awaitCloses = d.server.AwaitCloses
 	d.http = control.NewServer(d.handlers())
 	d.record = Running{control.Path(d.plan.mountpoint), control.Path(d.plan.Paths.Socket()), os.Getpid()}
 	if err := record(d.plan.Paths.Drives, d.record); err != nil {

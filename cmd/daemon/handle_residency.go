@@ -171,6 +171,7 @@ func (h fileHandler) Offload(ctx context.Context, r control.PathsRequest, report
 	if err != nil {
 		return out, err
 	}
+	h.awaitCloses(ctx)
 	for i, id := range f.ids {
 		did, err := h.offload.Offload(ctx, id, offload.OffloadOptions{IncludePinned: r.IncludePinned, DryRun: r.DryRun})
 		out.Files += int64(did.Files)

@@ -25,6 +25,9 @@ type syncHandler struct{ *parts }
 func (h syncHandler) Sync(ctx context.Context, r control.SyncRequest, report control.Report) (control.SyncResult, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
+	if r.Wait {
+		h.awaitCloses(ctx)
+	}
 	told := make(chan struct{})
 	go func() {
 		defer close(told)

@@ -31,6 +31,8 @@ type parts struct {
 	states  states
 	wait    time.Duration // how long a person's request waits for an endpoint
 	clock   func() time.Time
+	// awaitCloses waits for the closes that programs have seen return; nothing before there is a mount.
+	awaitCloses func(context.Context)
 }
 
 // assemble opens the drive. It starts nothing.
@@ -40,7 +42,7 @@ func (d *daemon) assemble(ctx context.Context) (*parts, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &parts{cache: c, wait: time.Duration(conf.Hydrate.Timeout), clock: time.Now}
+	p := &parts{cache: c, wait: time.Duration(conf.Hydrate.Timeout), clock: time.Now, awaitCloses: func(context.Context) {}}
 	so := engineOptions(conf)
 	so.Cache, so.Open, so.Logger, so.Clock = c, d.openEndpoint, d.log, time.Now
 	if p.engine, err = syncer.New(so); err != nil {
