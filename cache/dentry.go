@@ -252,6 +252,9 @@ func (tx *Tx) unlink(e Entry) error {
 	if _, err := tx.touchDir(e.Parent, subdirs); err != nil {
 		return err
 	}
+	if err := tx.bequeath(e); err != nil {
+		return err
+	}
 	if err := tx.exec("DELETE FROM dentries WHERE id = ?", e.ID); err != nil {
 		return err
 	}

@@ -187,6 +187,60 @@ func (tx *Tx) MarkDelete(id BindingID) error {
 	return tx.upsertBound(b.Leg, b.ID, Dentry{Name: b.LocalName}, Node{Version: b.LocalVersion, Hash: b.Hash}, OpDelete, 0)
 }
 
+// bequeath passes the bindings of a name that is about to go to another name of its node, where they are all by which the
+// bytes can still be read: a file that is not here in full has them only at the endpoint, under the name that the endpoint
+// knows. What would be a deletion is a move then.
+func (tx *Tx) bequeath(e Entry) error {
+	if e.Node.Kind != File || e.Node.Residency == Full || e.Node.Nlink < 2 {
+		return nil
+	}
+	all, err := tx.BindingsOf(e.ID)
+	if err != nil {
+		return err
+	}
+	for _, b := range all {
+		if b.LocalVersion != e.Node.Version {
+			continue // it gives other bytes
+		}
+		if err := tx.bequeathOne(b, e); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (tx *Tx) bequeathOne(b Binding, e Entry) error {
+	another, err := tx.queryRow(`SELECT 1 FROM dentries d JOIN bindings o ON o.dentry = d.id AND o.leg = ?3
+		WHERE d.ino = ?1 AND d.id <> ?2 AND o.l_version = ?4 LIMIT 1`, func(*row) {}, e.Ino, e.ID, b.Leg, b.LocalVersion)
+	if err != nil || another {
+		return err
+	}
+	heir, ok, err := get(tx, scanDentry, "SELECT "+dentryCols+` FROM dentries d LEFT JOIN bindings o ON o.dentry = d.id AND o.leg = ?3
+		WHERE d.ino = ?1 AND d.id <> ?2 ORDER BY d.local_only, o.id IS NOT NULL, d.id LIMIT 1`, e.Ino, e.ID, b.Leg)
+	if err != nil || !ok {
+		return err
+	}
+	older, bound, err := tx.BindingOfDentry(b.Leg, heir.ID)
+	if err != nil {
+		return err
+	}
+	if bound { // an older version under the heir's own name: it was replaced, by what it inherits
+		if err := tx.exec("UPDATE bindings SET dentry = NULL WHERE id = ?", older.ID); err != nil {
+			return err
+		}
+		if err := tx.MarkDelete(older.ID); err != nil {
+			return err
+		}
+	}
+	if err := tx.dropUnbound(b.Leg, heir.ID); err != nil {
+		return err
+	}
+	if err := tx.exec("UPDATE bindings SET dentry = ? WHERE id = ?", heir.ID, b.ID); err != nil {
+		return err
+	}
+	return tx.markOn([]LegID{b.Leg}, 0, heir, e.Node, 0)
+}
+
 // markGone is what the removal of a name leaves behind: bindings without a dentry and a delete item for each, except
 // on the leg that removed it; of an unbound name nothing.
 func (tx *Tx) markGone(d Dentry) error {

@@ -30,6 +30,9 @@ func (p *planner) onlyRemote(s pair) Decision {
 	if s.remoteChanged {
 		return Decision{Ops: []Op{s.op(OpUnbind)}, Conflict: &Conflict{Class: DeleteOnModify, Winner: s.b.Remote}}
 	}
+	if s.hasL && s.l.Placeholder && !s.localChanged {
+		return do(s.op(OpNeedBytes))
+	}
 	if s.hasL && s.b.Kind != Dir && !s.localChanged {
 		disown := s.op(OpDisown)
 		disown.After = s.b

@@ -72,8 +72,7 @@ const (
 	// OpSetRemoteMeta gives Remote Meta.
 	OpSetRemoteMeta
 	// OpDeleteRemote removes Remote and drops Binding. A directory must be found empty. A Dentry that is not 0
-	// exists under a name that is never sent; where it is a placeholder its
-	// bytes must stay readable.
+	// exists under a name that is never sent, and needs the object no more: its bytes are here.
 	OpDeleteRemote
 	// OpParkRemote gives Remote a parking name in the directory it is in, to
 	// free its name; Remote.Parked is ParkedHere from then on and the base
@@ -112,7 +111,7 @@ const (
 	// endpoint or by reading the content.
 	OpNeedRemoteHash
 	// OpNeedBytes asks that Dentry's content is brought here in full: it
-	// is about to leave the name by which another leg could still give it.
+	// is about to lose the object, or the name, by which an endpoint could still give it.
 	OpNeedBytes
 )
 

@@ -170,7 +170,7 @@ func (p *planner) vacateNew(to spot, r Remote, self *pair, x Local) (spot, Decis
 	case equal && self == nil:
 		return to, do(bind(to.parent, r, x)), false
 	case equal && self.localGone:
-		return to, do(rebindLocal(self.b, x)), false
+		return to, do(self.passTo(x)), false
 	case equal && x.Kind != Dir && !self.localChanged:
 		// The moved object brings the same bytes along. One that was changed in
 		// the drive would not: its content goes over them.

@@ -20,7 +20,7 @@ func (p *planner) heirTo(l Local) (Op, bool) {
 		if !s.localGone || s.remoteGone || s.r.Parked != NotParked {
 			return true
 		}
-		op, found = rebindLocal(b, l), true
+		op, found = s.passTo(l), true
 		return false
 	})
 	return op, found
@@ -39,7 +39,16 @@ func (p *planner) heirOf(s pair) (Op, bool) {
 	if _, bound := p.ofDentry(l.ID); bound {
 		return Op{}, false
 	}
-	return rebindLocal(s.b, l), true
+	return s.passTo(l), true
+}
+
+// passTo passes the binding to l, once the bytes are here of a placeholder that has been renamed to what is never sent:
+// its object is all it has, and is about to become that of l.
+func (s pair) passTo(l Local) Op {
+	if s.hasL && s.l.Placeholder {
+		return s.op(OpNeedBytes)
+	}
+	return rebindLocal(s.b, l)
 }
 
 // rebindLocal passes b to l. No version of l was ever agreed, and its name is
