@@ -47,11 +47,10 @@ func (b *batch) fail(ctx context.Context, it cache.Item, op plan.Op, err error) 
 	case errors.Is(err, cache.ErrDamaged), errors.Is(err, cache.ErrNoSpace):
 		return isFailed, err
 	}
-	if errors.Is(err, remote.ErrUnknown) {
-		done, lerr := b.lookBackNow(ctx, it)
-		if lerr != nil || done {
-			return isDone, lerr
-		}
+	// Only a refusal says that nothing was written. Whatever else an error is, the write it came from may have happened: that
+	// is found out before anything is concluded, and before the endpoint is looked at again.
+	if done, lerr := b.lookBackNow(ctx, it); lerr != nil || done {
+		return isDone, lerr
 	}
 	it.Tries++
 	it.Status, it.Error, it.Parked = cache.ItemError, err.Error(), false

@@ -81,7 +81,8 @@ func (l *leg) lookBack(ctx context.Context, ep remote.Endpoint) error {
 	}
 }
 
-// lookBackNow finds out what became of the write of one item whose reply was lost a moment ago.
+// lookBackNow finds out what became of the write of one item that failed a moment ago without a refusal. Of one that was
+// refused, or never made, nothing is announced any more.
 func (b *batch) lookBackNow(ctx context.Context, it cache.Item) (happened bool, err error) {
 	var page []cache.JournalEntry
 	err = b.l.e.Cache.View(func(tx *cache.Tx) (err error) {
