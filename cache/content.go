@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"vdfs/internal/durable"
+	"vdfs/internal/fault"
 	"vdfs/internal/ranges"
 )
 
@@ -289,7 +290,11 @@ func (tx *Tx) removeContent(id ContentID) error {
 	tx.countBytes(-present)
 	c := tx.c
 	tx.onCommit(func() {
-		if err := c.store.remove(id); err != nil {
+		err := fault.Point(faultUnlink)
+		if err == nil {
+			err = c.store.remove(id)
+		}
+		if err != nil {
 			c.log.Warn("backing file not removed", "content", int64(id), "error", err)
 		}
 	})

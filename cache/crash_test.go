@@ -67,7 +67,8 @@ func crashRun(t *testing.T, dir, plan string) (acked []string, killed bool) {
 }
 
 // crashWork writes, overwrites, fills and drops, and acknowledges each step as "name=content" ("name~content" where the bytes
-// may be absent, because an endpoint has them).
+// may be absent, because an endpoint has them), or "name-" of a name that is gone. "name?" says that something begins of
+// which nobody knows how far it comes.
 func crashWork(t *testing.T, dir string) {
 	c, err := Open(context.Background(), Options{Dir: dir})
 	if err != nil {
@@ -112,6 +113,51 @@ func crashWork(t *testing.T, dir string) {
 				t.Fatal(err)
 			}
 		}
+		crashNames(t, c, i)
+	}
+	if err := c.Backup(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// crashNames makes, links, moves and removes names, changes attributes, and takes another version from an endpoint.
+func crashNames(t *testing.T, c *Cache, i int) {
+	by := Caller{}
+	step := func(before string, do func() error, after string) {
+		t.Helper()
+		fmt.Printf("ack %s\n", before)
+		if err := do(); err != nil {
+			t.Fatal(err)
+		}
+		fmt.Printf("ack %s\n", after)
+	}
+	name := func(kind string) string { return fmt.Sprintf("%s%d", kind, i) }
+	ino, o := create(t, c, name("n"))
+	write(t, o, "named", 0)
+	closeIt(t, o)
+	fmt.Printf("ack %s=named\n", name("n"))
+	step(name("l")+"?", func() error { _, err := c.Link(ino, RootIno, name("l")); return err }, name("l")+"=named")
+	step(name("n")+"?", func() error { return c.Rename(RootIno, name("n"), RootIno, name("m"), 0) }, name("m")+"=named")
+	fmt.Printf("ack %s-\n", name("n"))
+	step(name("l")+"?", func() error { return c.Unlink(RootIno, name("l")) }, name("l")+"-")
+	mode := uint32(0o600)
+	step(name("m")+"=named", func() error { _, err := c.SetAttr(ino, Attrs{Mode: &mode}); return err }, name("m")+"=named")
+	step(name("d")+"?", func() error { _, err := c.Mkdir(RootIno, name("d"), 0o755, by); return err }, name("d")+"?")
+
+	p := makePlaceholder(t, c, name("q"), 4)
+	f, err := c.Fill(p.Ino, p.Version)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := f.WriteAt([]byte("part"), 0); err != nil {
+		t.Fatal(err)
+	}
+	if err := f.Commit(Range{Off: 0, Len: 2}); err != nil {
+		t.Fatal(err)
+	}
+	closeIt(t, f) // tells the index what is here
+	if err := c.Update(0, func(tx *Tx) error { return tx.ReplaceContent(p.Ino, 5, 1, Hash{2}) }); err != nil {
+		t.Fatal(err)
 	}
 }
 
@@ -130,6 +176,13 @@ func crashCheck(t *testing.T, dir string, acked []string) {
 	for _, line := range acked {
 		if name, text, ok := strings.Cut(line, "="); ok {
 			last[name] = text
+		} else if name, ok := strings.CutSuffix(line, "?"); ok {
+			delete(last, name)
+		} else if name, ok := strings.CutSuffix(line, "-"); ok {
+			delete(last, name)
+			if _, err := c.Lookup(RootIno, name); !errors.Is(err, ErrNotFound) {
+				t.Fatalf("removed %s: %v", name, err)
+			}
 		} else if name, _, ok := strings.Cut(line, "~"); ok {
 			last[name] = "~"
 		}

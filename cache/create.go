@@ -3,6 +3,8 @@ package cache
 import (
 	"errors"
 	"fmt"
+
+	"vdfs/internal/fault"
 )
 
 // Create makes an empty regular file and opens it for writing. It is marked as being written in the transaction that makes
@@ -11,6 +13,9 @@ func (c *Cache) Create(parent Ino, name string, mode uint32, by Caller) (Entry, 
 	b, err := c.store.create()
 	if err != nil {
 		return Entry{}, nil, fmt.Errorf("create %q: %w", name, err)
+	}
+	if err := fault.Point(faultCreateFile); err != nil {
+		return Entry{}, nil, errors.Join(fmt.Errorf("create %q: %w", name, err), b.file.Close(), c.store.remove(b.id))
 	}
 	st := &fileState{writers: 1, loaded: true, version: 1, marked: true}
 	b.full, b.registered = true, true
@@ -36,7 +41,7 @@ func (c *Cache) Create(parent Ino, name string, mode uint32, by Caller) (Entry, 
 		return Entry{}, nil, errors.Join(err, b.file.Close(), c.store.remove(b.id))
 	}
 	o := &OpenFile{c: c, st: st, write: true}
-	if err := errors.Join(b.setOrigin(e.Ino, parent, name), b.setMtime(e.Node.Mtime)); err != nil {
+	if err := errors.Join(fault.Point(faultCreateRows), b.setOrigin(e.Ino, parent, name), b.setMtime(e.Node.Mtime)); err != nil {
 		return Entry{}, nil, errors.Join(fmt.Errorf("create %q: %w", name, err), o.Close())
 	}
 	return e, o, nil

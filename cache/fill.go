@@ -166,7 +166,10 @@ func (f *Fill) flush() error {
 	if err != nil {
 		return err
 	}
-	if err := f.record(Partial, f.b.present.Bytes(), encoded, Hash{}); err != nil {
+	if err = fault.Point(faultFillPart); err == nil {
+		err = f.record(Partial, f.b.present.Bytes(), encoded, Hash{})
+	}
+	if err != nil {
 		return fmt.Errorf("record what is here of node %d: %w", f.st.ino, err)
 	}
 	return nil
@@ -224,6 +227,7 @@ func (f *Fill) Complete(hash Hash) error {
 	}
 	f.b.full = true
 	f.b.present.Clear()
+	fault.Cut(faultFillDone)
 	return nil
 }
 

@@ -1,6 +1,10 @@
 package cache
 
-import "fmt"
+import (
+	"fmt"
+
+	"vdfs/internal/fault"
+)
 
 // EffectiveIntent is a dentry's own intent or, where it has none, that of the nearest dentry above, and which one that
 // is; Inherited and 0 when nobody said anything.
@@ -83,6 +87,9 @@ func (tx *Tx) ReplaceContent(ino Ino, size, mtime int64, hash Hash) error {
 		size, mtime, tx.Now(), hash, ino)
 	if err == nil {
 		err = tx.removeContent(n.Content)
+	}
+	if err == nil {
+		err = fault.Point(faultReplace)
 	}
 	if err != nil {
 		return fmt.Errorf("replace content: %w", err)

@@ -63,7 +63,7 @@ func (c *Cache) Symlink(parent Ino, name, target string, by Caller) (Entry, erro
 }
 
 func (c *Cache) make(parent Ino, name string, n Node, by Caller) (e Entry, err error) {
-	err = c.update(0, true, func(tx *Tx) (err error) {
+	err = c.updateBetween(faultMake, faultMakeDone, func(tx *Tx) (err error) {
 		e, err = tx.create(parent, name, n, by)
 		return err
 	})
@@ -140,7 +140,7 @@ func (c *Cache) Link(ino Ino, parent Ino, name string) (e Entry, err error) {
 	if err := checkName(name); err != nil {
 		return e, fmt.Errorf("link: %w", err)
 	}
-	err = c.update(0, true, func(tx *Tx) (err error) {
+	err = c.updateBetween(faultLink, faultLinkDone, func(tx *Tx) (err error) {
 		e, err = tx.linkFile(ino, parent, name)
 		return err
 	})
@@ -203,7 +203,7 @@ func (c *Cache) Rmdir(parent Ino, name string) error {
 }
 
 func (c *Cache) remove(verb string, parent Ino, name string, check func(Node) error) error {
-	err := c.update(0, true, func(tx *Tx) error {
+	err := c.updateBetween(faultRemove, faultRmDone, func(tx *Tx) error {
 		e, err := tx.mustEntry(parent, name)
 		if err != nil {
 			return err
@@ -285,7 +285,7 @@ func (c *Cache) SetAttr(ino Ino, a Attrs) (Node, error) {
 		}
 	}
 	var n Node
-	err := c.update(0, true, func(tx *Tx) (err error) {
+	err := c.updateBetween(faultSetAttr, faultAttrsDone, func(tx *Tx) (err error) {
 		n, err = tx.setAttr(ino, a)
 		return err
 	})

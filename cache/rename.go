@@ -13,7 +13,7 @@ func (c *Cache) Rename(oldParent Ino, oldName string, newParent Ino, newName str
 	if err := checkName(newName); err != nil {
 		return err
 	}
-	err := c.update(0, true, func(tx *Tx) error {
+	err := c.updateBetween(faultRename, faultMoveDone, func(tx *Tx) error {
 		src, err := tx.mustEntry(oldParent, oldName)
 		if err != nil {
 			return err

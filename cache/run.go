@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"vdfs/internal/durable"
+	"vdfs/internal/fault"
 )
 
 // How often Run does what.
@@ -194,7 +195,14 @@ func (c *Cache) Backup() error {
 	if err := c.aside(func(conn *conn) error { return conn.run("VACUUM INTO ?", nil, partial) }); err != nil {
 		return fmt.Errorf("back up index: %w", err)
 	}
-	if err := publish(partial, name); err != nil {
+	err := fault.Point(faultBackupCopied)
+	if err == nil {
+		err = publish(partial, name)
+	}
+	if err == nil {
+		err = fault.Point(faultBackupNamed)
+	}
+	if err != nil {
 		return fmt.Errorf("back up index: %w", err)
 	}
 	have, err := c.backups()

@@ -22,20 +22,6 @@ import (
 //
 // An O_TRUNC of a file whose bytes are missing goes the same way; the backing file it had goes after 2.
 
-// Fault points of this package, for crash tests.
-const (
-	faultCreated = "cache.content.created"
-	faultMarked  = "cache.content.marked"
-	faultSettle  = "cache.content.settle"
-	faultFilled  = "cache.fill.complete"
-	faultDropped = "cache.content.drop"
-)
-
-// FaultPoints names the points of package fault that this package passes.
-func FaultPoints() []string {
-	return []string{faultCreated, faultMarked, faultSettle, faultFilled, faultDropped}
-}
-
 // mark makes a new version of the node's content known before its first byte changes. op is held for writing. empty gives
 // up the bytes that are missing, for a new content without any; without it ErrNotLocal is the answer.
 func (c *Cache) mark(st *fileState, empty bool) error {
@@ -143,6 +129,7 @@ func (c *Cache) settleLast(st *fileState) error {
 		return err
 	}
 	st.size, st.marked = size, false
+	fault.Cut(faultSettled)
 	return nil
 }
 

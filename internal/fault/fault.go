@@ -5,8 +5,9 @@
 //	VDFS_FAULT=name:3          kill the process (SIGKILL) when it passes the point for the third time
 //	VDFS_FAULT=name:3:error    return ErrInjected that time instead
 //
-// Several are separated by commas. Unarmed, a point costs one load and a comparison. A package that has points lists their
-// names in a table of its own, so that a test can loop over all of them.
+// Several are separated by commas. Where VDFS_FAULT_TOLD names a file, a point that acts appends its name there first, a
+// line each. Unarmed, a point costs one load and a comparison. A package that has points lists their names in a table of
+// its own, so that a test can loop over all of them.
 package fault
 
 import (
@@ -23,6 +24,9 @@ import (
 
 // Variable is the environment variable that arms points.
 const Variable = "VDFS_FAULT"
+
+// Told is the environment variable with the file that points tell their names to when they act.
+const Told = "VDFS_FAULT_TOLD"
 
 // ErrInjected is what an armed point returns that was told to fail.
 var ErrInjected = errors.New("injected fault")
@@ -55,6 +59,11 @@ func Point(name string) error {
 	return plan.Point(name)
 }
 
+// Cut passes the point called name where no error can be returned, as after a commit: it kills or does nothing.
+func Cut(name string) {
+	_ = Point(name) // whoever armed it to fail asked for nothing more
+}
+
 // Parse reads the value of VDFS_FAULT; of an empty one the plan is nil.
 func Parse(value string) (*Plan, error) {
 	if value == "" {
@@ -84,9 +93,29 @@ func (p *Plan) Point(name string) error {
 	if t == nil || t.passed.Add(1) != t.at {
 		return nil
 	}
+	if err := tell(name); err != nil {
+		return err
+	}
 	if t.fail {
 		return fmt.Errorf("pass %s: %w", name, ErrInjected)
 	}
 	err := unix.Kill(unix.Getpid(), unix.SIGKILL)
 	return fmt.Errorf("kill at %s: %w", name, errors.Join(ErrInjected, err)) // only reached if the signal is late
+}
+
+// tell notes that a point acts.
+func tell(name string) error {
+	path := os.Getenv(Told)
+	if path == "" {
+		return nil
+	}
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600)
+	if err != nil {
+		return fmt.Errorf("tell of %s: %w", name, err)
+	}
+	_, err = f.WriteString(name + "\n")
+	if err := errors.Join(err, f.Close()); err != nil {
+		return fmt.Errorf("tell of %s: %w", name, err)
+	}
+	return nil
 }

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"syscall"
 	"testing"
 )
@@ -56,13 +57,17 @@ func TestAnArmedPointKillsTheProcess(t *testing.T) {
 		return
 	}
 	for value, killed := range map[string]bool{"here:3": true, "here:4": false} {
+		told := filepath.Join(t.TempDir(), "told")
 		cmd := exec.Command(os.Args[0], "-test.run=^TestAnArmedPointKillsTheProcess$")
-		cmd.Env = append(os.Environ(), Variable+"="+value)
+		cmd.Env = append(os.Environ(), Variable+"="+value, Told+"="+told)
 		err := cmd.Run()
 		var exit *exec.ExitError
 		got := errors.As(err, &exit) && exit.Sys().(syscall.WaitStatus).Signal() == syscall.SIGKILL
 		if got != killed || (!killed && err != nil) {
 			t.Errorf("%s: %v, want killed %v", value, err, killed)
+		}
+		if names, err := os.ReadFile(told); killed && string(names) != "here\n" || !killed && !errors.Is(err, os.ErrNotExist) {
+			t.Errorf("%s told %q, %v", value, names, err)
 		}
 	}
 }
