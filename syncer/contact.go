@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"vdfs/cache"
+	"vdfs/internal/fault"
 	"vdfs/syncer/plan"
 	"vdfs/syncer/remote"
 )
@@ -145,6 +146,9 @@ func (l *leg) listDir(ctx context.Context, id cache.BindingID) error {
 		}
 		return fmt.Errorf("list %s: %w", dir.RemoteName, err)
 	}
+	if err := fault.Point(faultListed); err != nil {
+		return fmt.Errorf("list %s: %w", dir.RemoteName, err)
+	}
 	for first := true; first || len(entries) > 0; first = false {
 		n := min(len(entries), batchSize)
 		err := l.welcome(dir.ID, entries[:n], n == len(entries), mtime, told)
@@ -154,6 +158,7 @@ func (l *leg) listDir(ctx context.Context, id cache.BindingID) error {
 		if err != nil {
 			return fmt.Errorf("list %s: %w", dir.RemoteName, err)
 		}
+		fault.Cut(faultWelcomed)
 		entries = entries[n:]
 	}
 	return nil

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"vdfs/cache"
+	"vdfs/internal/fault"
 	"vdfs/syncer/plan"
 	"vdfs/syncer/remote"
 )
@@ -67,6 +68,9 @@ func (b *batch) carryOut(ctx context.Context, it cache.Item, op plan.Op) error {
 			return err
 		}
 	}
+	if err := fault.Point(faultBefore[op.Kind]); err != nil {
+		return err
+	}
 	switch op.Kind {
 	case plan.OpMkdir, plan.OpSymlink, plan.OpRestoreRemote:
 		e, err := b.ep.Mkdir(ctx, w.parent, op.Name, attr(op.Meta, op.Object), key)
@@ -87,6 +91,9 @@ func (b *batch) carryOut(ctx context.Context, it cache.Item, op plan.Op) error {
 		return b.update(ctx, it, op, w, key)
 	case plan.OpDeleteRemote:
 		if err := b.remove(ctx, op, w, key); err != nil && !errors.Is(err, remote.ErrNotFound) {
+			return err
+		}
+		if err := fault.Point(faultAfter[op.Kind]); err != nil {
 			return err
 		}
 		b.counts.Deleted++
@@ -161,12 +168,19 @@ func (b *batch) update(ctx context.Context, it cache.Item, op plan.Op, w where, 
 // commit writes the base that an operation at the endpoint has made true, with
 // the tokens the endpoint gave for it.
 func (b *batch) commit(it cache.Item, op plan.Op, e remote.Entry, h cache.Hash, proof remote.Proof) error {
-	return b.l.e.Cache.Update(b.l.id, func(tx *cache.Tx) error {
+	if err := fault.Point(faultAfter[op.Kind]); err != nil {
+		return err
+	}
+	err := b.l.e.Cache.Update(b.l.id, func(tx *cache.Tx) error {
 		if err := b.record(tx, it, op, e, h, proof); err != nil {
 			return err
 		}
 		return tx.Settled(b.l.id, it.ID)
 	})
+	if err == nil {
+		fault.Cut(faultBased)
+	}
+	return err
 }
 
 func (b *batch) record(tx *cache.Tx, it cache.Item, op plan.Op, e remote.Entry, h cache.Hash, proof remote.Proof) error {
@@ -307,6 +321,9 @@ func (b *batch) put(ctx context.Context, j job) (int64, error) {
 	if err := b.announce(j.item, j.op, h); err != nil {
 		return 0, err
 	}
+	if err := fault.Point(faultBefore[j.op.Kind]); err != nil {
+		return 0, err
+	}
 	e, proof, err := b.upload(ctx, j, w, node, body, h)
 	if err != nil {
 		return 0, b.withdraw(j.item, err)
@@ -314,6 +331,7 @@ func (b *batch) put(ctx context.Context, j job) (int64, error) {
 	if err := b.commit(j.item, j.op, e, h, proof); err != nil {
 		return 0, err
 	}
+	fault.Cut(faultSent)
 	return node.Size, l.e.Cache.MarkSent(node.Ino, node.Version)
 }
 

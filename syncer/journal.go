@@ -9,6 +9,7 @@ import (
 	"fmt"
 
 	"vdfs/cache"
+	"vdfs/internal/fault"
 	"vdfs/syncer/plan"
 	"vdfs/syncer/remote"
 )
@@ -107,6 +108,9 @@ func (b *batch) lookBackAt(ctx context.Context, entry cache.JournalEntry) (happe
 	}
 	e, proof, happened, err := b.happened(ctx, w)
 	if err != nil {
+		return false, fmt.Errorf("look back at a write: %w", err)
+	}
+	if err := fault.Point(faultLookBack); err != nil {
 		return false, fmt.Errorf("look back at a write: %w", err)
 	}
 	return happened, b.l.e.Cache.Update(b.l.id, func(tx *cache.Tx) error {

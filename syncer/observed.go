@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"vdfs/cache"
+	"vdfs/internal/fault"
 	"vdfs/syncer/plan"
 )
 
@@ -94,11 +95,12 @@ func (l *leg) applyRows(rows []cache.Observed, c *counts, hold bool) (need []pla
 				}
 			}
 		}
-		return nil
+		return fault.Point(faultApply)
 	})
 	if err != nil {
 		return nil, fmt.Errorf("apply remote changes: %w", err)
 	}
+	fault.Cut(faultApplied)
 	*c = done
 	return need, nil
 }

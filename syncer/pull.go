@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"vdfs/cache"
+	"vdfs/internal/fault"
 	"vdfs/syncer/remote"
 )
 
@@ -32,10 +33,14 @@ func (l *leg) pull(ctx context.Context, ep remote.Endpoint, full bool) error {
 		if err := l.takeIn(ctx, ep, batch); err != nil {
 			return fmt.Errorf("pull changes: %w", err)
 		}
+		if err := fault.Point(faultObserved); err != nil {
+			return fmt.Errorf("pull changes: %w", err)
+		}
 		if batch.Next != cursor {
 			if err := l.saveCursor(batch.Next); err != nil {
 				return err
 			}
+			fault.Cut(faultCursor)
 		}
 		cursor = batch.Next
 		if !batch.More {

@@ -11,6 +11,7 @@ import (
 	"vdfs/cmd/config"
 	"vdfs/cmd/control"
 	"vdfs/cmd/daemon"
+	"vdfs/internal/fault"
 )
 
 // mountFlags are the flags of vdfs mount.
@@ -100,6 +101,9 @@ func childArgs(mountpoint string, f mountFlags) ([]string, error) {
 
 // serve is the daemon itself.
 func (a *app) serve(ctx context.Context, paths config.Paths, mountpoint string, f mountFlags) error {
+	if err := fault.Check(); err != nil {
+		return usageError(err.Error())
+	}
 	o := daemon.Options{
 		Paths: paths, Mountpoint: mountpoint, From: f.from,
 		AllowOther: f.allowOther, ReadOnly: f.readOnly, Version: versionText(), Stderr: a.Err,

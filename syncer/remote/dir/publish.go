@@ -7,6 +7,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"vdfs/internal/fault"
 	"vdfs/syncer/remote"
 )
 
@@ -28,6 +29,9 @@ func (d *Endpoint) publishNew(ctx context.Context, r dirFD, t spot, tmp *temp) e
 		return err
 	}
 	tmp.name = ""
+	if err := fault.Point(faultPublished); err != nil {
+		return err
+	}
 	return d.settle(t.dir.fd)
 }
 
@@ -99,6 +103,9 @@ func (d *Endpoint) exchangeOver(t spot, tmp *temp, trash int, force bool) error 
 	if err != nil {
 		return err
 	}
+	if err := fault.Point(faultSlotted); err != nil {
+		return errors.Join(err, d.dropOwn(trash, slot, tmp))
+	}
 	swap := func() error {
 		return retry(func() error { return unix.Renameat2(trash, slot, t.dir.fd, t.leaf, unix.RENAME_EXCHANGE) })
 	}
@@ -112,6 +119,9 @@ func (d *Endpoint) exchangeOver(t spot, tmp *temp, trash int, force bool) error 
 		return err
 	}
 	out, err := d.factsAt(trash, slot)
+	if err == nil {
+		err = fault.Point(faultExchanged)
+	}
 	if err != nil {
 		return fmt.Errorf("look at replaced file: %w: %w", remote.ErrUnknown, err)
 	}

@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 	"lukechampine.com/blake3"
 
+	"vdfs/internal/fault"
 	"vdfs/syncer/remote"
 )
 
@@ -54,8 +55,14 @@ func (d *Endpoint) Put(ctx context.Context, u *remote.Upload) (remote.Entry, err
 		return remote.Entry{}, fail("put file", err)
 	}
 	defer tmp.discard()
+	if err := fault.Point(faultSpooled); err != nil {
+		return remote.Entry{}, fail("put file", err)
+	}
 	if err := d.data.commit(tmp.fd); err != nil {
 		return remote.Entry{}, fail("sync file", err)
+	}
+	if err := fault.Point(faultSynced); err != nil {
+		return remote.Entry{}, fail("put file", err)
 	}
 	if err := ctx.Err(); err != nil {
 		return remote.Entry{}, err
@@ -64,6 +71,9 @@ func (d *Endpoint) Put(ctx context.Context, u *remote.Upload) (remote.Entry, err
 		err = d.publishNew(ctx, r, t, tmp)
 	} else {
 		err = d.publishOver(ctx, r, t, tmp, u.Pre)
+	}
+	if err == nil {
+		err = fault.Point(faultWritten)
 	}
 	if err != nil {
 		return remote.Entry{}, fail("put file", err)

@@ -8,6 +8,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"vdfs/internal/fault"
 	"vdfs/syncer/remote"
 )
 
@@ -43,6 +44,9 @@ func (d *Endpoint) Mkdir(ctx context.Context, parent remote.ItemID, name string,
 		return remote.Entry{}, fail("make directory", err)
 	}
 	f, err := d.factsAt(p.fd, name)
+	if err == nil {
+		err = fault.Point(faultMade)
+	}
 	if err == nil {
 		f, err = d.setAttr(p.fd, name, f, patchOf(a))
 	}
@@ -137,6 +141,9 @@ func (d *Endpoint) Update(ctx context.Context, id remote.ItemID, p remote.Patch,
 		return err
 	})
 	if err == nil {
+		err = fault.Point(faultAttrs)
+	}
+	if err == nil {
 		if f, err = d.setAttr(to.fd, name, f, p); err != nil && moves {
 			err = fmt.Errorf("%w: moved, but: %w", remote.ErrUnknown, err)
 		}
@@ -183,6 +190,9 @@ func (d *Endpoint) move(f facts, from int, leaf string, to int, name string) (fa
 		return f, err
 	}
 	moved, err := d.factsAt(to, name)
+	if err == nil {
+		err = fault.Point(faultMoved)
+	}
 	if err != nil {
 		return f, fmt.Errorf("look at moved item: %w: %w", remote.ErrUnknown, err)
 	}
@@ -221,6 +231,9 @@ func (d *Endpoint) Delete(ctx context.Context, id remote.ItemID, pre remote.Pre,
 		return d.discard(f, p.fd, leaf, trash.fd, pre.Force)
 	})
 	if err == nil {
+		err = fault.Point(faultRemoved)
+	}
+	if err == nil {
 		err = d.settle(p.fd, trash.fd)
 	}
 	if err != nil {
@@ -236,6 +249,9 @@ func (d *Endpoint) discard(f facts, from int, leaf string, trash int, force bool
 		return err
 	}
 	out, err := d.factsAt(trash, slot)
+	if err == nil {
+		err = fault.Point(faultTrashed)
+	}
 	if err != nil {
 		return fmt.Errorf("look at deleted file: %w: %w", remote.ErrUnknown, err)
 	}
