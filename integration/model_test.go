@@ -12,6 +12,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // modelFile is a file as the operations acknowledged so far made it.
@@ -105,8 +107,9 @@ func (m *model) fresh() string {
 
 func (m *model) path(name string) string { return filepath.Join(m.root, name) }
 
-func (m *model) create() error {
-	name := m.fresh()
+func (m *model) create() error { return m.createAt(m.fresh()) }
+
+func (m *model) createAt(name string) error {
 	m.begin(unsure{op: "create", from: name})
 	h, err := os.OpenFile(m.path(name), os.O_CREATE|os.O_EXCL|os.O_RDWR, 0o644)
 	if err != nil {
@@ -167,6 +170,72 @@ func (m *model) rename(from, to string) error {
 	return nil
 }
 
+// link gives a file a further name. Model and drive agree only until one of the two is written to.
+func (m *model) link(from, to string) error {
+	m.begin(unsure{op: "link", from: from, to: to})
+	if err := os.Link(m.path(from), m.path(to)); err != nil {
+		return err
+	}
+	m.files[to], m.unsure = m.files[from], unsure{}
+	return nil
+}
+
+// swap exchanges two files.
+func (m *model) swap(from, to string) error {
+	m.begin(unsure{op: "swap", from: from, to: to})
+	if err := unix.Renameat2(unix.AT_FDCWD, m.path(from), unix.AT_FDCWD, m.path(to), unix.RENAME_EXCHANGE); err != nil {
+		return err
+	}
+	m.files[from], m.files[to], m.unsure = m.files[to], m.files[from], unsure{}
+	return nil
+}
+
+// moveDir renames a directory with all that is in it.
+func (m *model) moveDir(from, to string) error {
+	m.begin(unsure{op: "movedir", from: from, to: to})
+	if err := os.Rename(m.path(from), m.path(to)); err != nil {
+		return err
+	}
+	m.movedDir(from, to)
+	m.unsure = unsure{}
+	return nil
+}
+
+func (m *model) movedDir(from, to string) {
+	moved := func(name string) (string, bool) {
+		rest, ok := strings.CutPrefix(name+"/", from+"/")
+		return strings.TrimSuffix(to+"/"+rest, "/"), ok
+	}
+	for name := range maps.Clone(m.dirs) {
+		if now, ok := moved(name); ok {
+			delete(m.dirs, name)
+			m.dirs[now] = true
+		}
+	}
+	for name, f := range maps.Clone(m.files) {
+		if now, ok := moved(name); ok {
+			delete(m.files, name)
+			m.files[now] = f
+		}
+	}
+	for name, h := range maps.Clone(m.open) {
+		if now, ok := moved(name); ok {
+			delete(m.open, name)
+			m.open[now] = h
+		}
+	}
+}
+
+func (m *model) rmdir(name string) error {
+	m.begin(unsure{op: "rmdir", from: name})
+	if err := os.Remove(m.path(name)); err != nil {
+		return err
+	}
+	delete(m.dirs, name)
+	m.unsure = unsure{}
+	return nil
+}
+
 func (m *model) remove(name string) error {
 	m.begin(unsure{op: "remove", from: name})
 	if err := os.Remove(m.path(name)); err != nil {
@@ -210,7 +279,10 @@ func (m *model) truncate(name string) error {
 
 func (m *model) mkdir() error {
 	m.serial++
-	name := fmt.Sprintf("d%05d", m.serial)
+	return m.mkdirAt(fmt.Sprintf("d%05d", m.serial))
+}
+
+func (m *model) mkdirAt(name string) error {
 	m.begin(unsure{op: "mkdir", from: name})
 	if err := os.Mkdir(m.path(name), 0o755); err != nil {
 		return err
@@ -306,6 +378,22 @@ func (m *model) settleUnsure(files map[string]modelFile, dirs map[string]bool) e
 	case "mkdir":
 		if dirs[u.from] {
 			m.dirs[u.from] = true
+		}
+	case "rmdir":
+		if !dirs[u.from] {
+			delete(m.dirs, u.from)
+		}
+	case "movedir":
+		if dirs[u.to] {
+			m.movedDir(u.from, u.to)
+		}
+	case "link":
+		if _, made := files[u.to]; made {
+			m.files[u.to] = m.files[u.from]
+		}
+	case "swap":
+		if there && bytes.Equal(got.data, m.files[u.to].data) {
+			m.files[u.from], m.files[u.to] = m.files[u.to], m.files[u.from]
 		}
 	}
 	return nil

@@ -70,11 +70,11 @@ func (d *Drive) Kill() error {
 			return fmt.Errorf("kill daemon %d: %w", pid, err)
 		}
 	}
-	return d.waitGone()
+	return d.WaitGone()
 }
 
-// waitGone returns when no process of this drive is left.
-func (d *Drive) waitGone() error {
+// WaitGone returns when no process of this drive is left and nobody answers for its mount.
+func (d *Drive) WaitGone() error {
 	var pids []int
 	gone := Poll(endLimit, func() bool {
 		var err error
@@ -84,7 +84,20 @@ func (d *Drive) waitGone() error {
 	if !gone {
 		return fmt.Errorf("processes %v of the drive %s do not end", pids, d.Home)
 	}
+	// A process that is ending shows nothing of itself any more while it still has its files, and with them the mount.
+	if !Poll(endLimit, d.unserved) {
+		return fmt.Errorf("the mount %s still answers though its daemon is gone", d.Mount)
+	}
 	return nil
+}
+
+// unserved reports whether nobody answers for the mount any more.
+func (d *Drive) unserved() bool {
+	if mounted, err := Mounted(d.Mount); err != nil || !mounted {
+		return err == nil
+	}
+	var st unix.Statfs_t
+	return errors.Is(unix.Statfs(d.Mount, &st), unix.ENOTCONN)
 }
 
 // Close unmounts the drive and ends its daemon, gently if it lets itself, and by
@@ -108,7 +121,7 @@ func (d *Drive) Close() error {
 	if mounted, err = Mounted(d.Mount); err != nil || mounted {
 		failures = append(failures, err, lazyUnmount(d.Mount))
 	}
-	if err := d.waitGone(); err != nil {
+	if err := d.WaitGone(); err != nil {
 		failures = append(failures, err, d.Kill())
 	}
 	return errors.Join(failures...)

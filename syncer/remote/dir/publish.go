@@ -171,10 +171,16 @@ func (d *Endpoint) linkOver(t spot, tmp *temp, trash int, force bool) error {
 	if err == nil {
 		fresh, err = d.intoSlot(tmp, t.leaf, trash)
 	}
+	if err == nil {
+		err = fault.Point(faultSlotted)
+	}
 	if err != nil {
 		return errors.Join(err, unix.Unlinkat(trash, slot, 0))
 	}
-	return retry(func() error { return unix.Renameat(trash, fresh, t.dir.fd, t.leaf) })
+	if err := retry(func() error { return unix.Renameat(trash, fresh, t.dir.fd, t.leaf) }); err != nil {
+		return err
+	}
+	return fault.Point(faultExchanged)
 }
 
 // renameOver is the last resort: the old file is moved to the trash, looked at,
@@ -184,6 +190,9 @@ func (d *Endpoint) renameOver(t spot, tmp *temp, trash int, force bool) error {
 	if err != nil {
 		return err
 	}
+	if err := fault.Point(faultSlotted); err != nil {
+		return errors.Join(err, d.renameFree(trash, slot, t.dir.fd, t.leaf))
+	}
 	out, err := d.factsAt(trash, slot)
 	if err != nil || !force && !t.old.sameBytes(out) {
 		return errors.Join(remote.ErrPrecondition, err, d.renameFree(trash, slot, t.dir.fd, t.leaf))
@@ -192,5 +201,5 @@ func (d *Endpoint) renameOver(t spot, tmp *temp, trash int, force bool) error {
 		return errors.Join(err, d.renameFree(trash, slot, t.dir.fd, t.leaf))
 	}
 	tmp.name = ""
-	return nil
+	return fault.Point(faultExchanged)
 }
