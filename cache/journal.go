@@ -17,8 +17,10 @@ func (tx *Tx) Announce(leg LegID, item int64, op []byte) error {
 	return nil
 }
 
-// Settled forgets a write whose outcome is known, and, if it happened, recorded in this transaction.
+// Settled forgets a write whose outcome is known, and, if it happened, recorded in this transaction. Watchers are woken:
+// somebody may wait for it.
 func (tx *Tx) Settled(leg LegID, item int64) error {
+	tx.marked = true
 	if err := tx.exec("DELETE FROM journal WHERE leg = ? AND item = ?", leg, item); err != nil {
 		return fmt.Errorf("settle write: %w", err)
 	}

@@ -67,12 +67,12 @@ func runFaults(t *testing.T, how faults) {
 	}
 	r.start()
 	for r.round = range faultRounds {
-		if r.listen(); r.round > 0 && (len(r.points) == 0 || !how.all) {
-			break
-		}
-		if r.round > 0 { // what is done once in the life of a daemon
+		if r.round > 0 {
 			must(t, r.Kill())
-			r.start()
+			if r.listen(); len(r.points) == 0 || !how.all {
+				break
+			}
+			r.start() // passes again what is passed once in the life of a daemon
 		}
 		r.m = r.models[r.round]
 		for _, s := range r.scenario() {

@@ -1,10 +1,16 @@
 package syncer
 
 import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
 	"path"
+	"sync"
 	"testing"
 
 	"vdfs/cache"
+	"vdfs/syncer/remote/faulty"
 	"vdfs/syncer/remote/memory"
 )
 
@@ -114,4 +120,52 @@ func (r *rig) holdBack(id cache.BindingID) {
 		}
 		return err
 	}))
+}
+
+// TestAPlaceholderIsReadWhileItsMoveIsOnItsWay reads a freed file after the endpoint has moved it, or a directory above it,
+// and before that is known here.
+func TestAPlaceholderIsReadWhileItsMoveIsOnItsWay(t *testing.T) {
+	for _, c := range []struct{ name, from, to, file string }{
+		{"a file", "d/a", "d/b", "d/b"},
+		{"a file to another directory", "d/a", "a", "a"},
+		{"a directory", "d", "e", "e/a"},
+	} {
+		for _, fl := range flavours() {
+			t.Run(c.name+" "+fl.name, func(t *testing.T) {
+				t.Parallel()
+				r := newRig(t, memory.New(fl.opts()))
+				r.settle()
+				r.mkdir("d")
+				r.write("d/a", "bytes")
+				r.settle()
+				r.free("d/a")
+				r.move(c.from, c.to)
+				n := r.find(c.file).Node
+
+				tried, got := make(chan struct{}), make(chan error, 1)
+				var once sync.Once
+				r.script.Add(faulty.Rule{Method: faulty.Read, Then: func() { once.Do(func() { close(tried) }) }})
+				r.script.Add(faulty.Rule{Method: faulty.Update, Then: func() {
+					go func() { got <- r.fetched(n, "bytes") }()
+					<-tried // before the reply to the move
+				}})
+				r.settle()
+				r.must(<-got)
+				wantTree(t, r.agree(), r.tree())
+			})
+		}
+	}
+}
+
+// fetched reads a version from its endpoints and says what is wrong with it.
+func (r *rig) fetched(n cache.Node, want string) error {
+	body, err := r.e.Fetch(context.Background(), n.Ino, n.Version, 0, -1)
+	if err != nil {
+		return err
+	}
+	got, err := io.ReadAll(body)
+	if err == nil && string(got) != want {
+		err = fmt.Errorf("fetched %q, want %q", got, want)
+	}
+	return errors.Join(err, body.Close())
 }

@@ -6,8 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"time"
 
 	"vdfs/cache"
+	"vdfs/syncer/plan"
 	"vdfs/syncer/remote"
 )
 
@@ -81,18 +83,88 @@ func (e *Engine) Fetch(ctx context.Context, ino cache.Ino, version uint64, off, 
 	}
 	err = errNoCopy
 	for _, h := range list {
-		ep, addr, oerr := h.reach(ctx)
-		if oerr != nil {
-			err = oerr
-			continue
-		}
-		r, rerr := ep.Read(ctx, addr, remote.Content(h.binding.Content), off, n)
+		r, rerr := h.read(ctx, off, n)
 		if rerr == nil {
 			return r, nil
 		}
-		err = h.l.readFailed(rerr)
+		err = rerr
 	}
 	return nil, fmt.Errorf("fetch node %d: %w", ino, err)
+}
+
+// read begins to read at the endpoint. An object that is not where it was, while a move of ours is on its way, is looked for
+// again when the move is known to have happened or not.
+func (h holder) read(ctx context.Context, off, n int64) (io.ReadCloser, error) {
+	for {
+		ep, addr, err := h.reach(ctx)
+		if err != nil {
+			return nil, err
+		}
+		r, err := ep.Read(ctx, addr, remote.Content(h.binding.Content), off, n)
+		if err == nil || !isAny(err, surprises) {
+			return r, h.l.readFailed(err)
+		}
+		moved, werr := h.l.awaitMove(ctx, h.binding.RemoteID, addr)
+		if werr != nil {
+			return nil, werr
+		}
+		if !moved {
+			return nil, h.l.readFailed(err)
+		}
+	}
+}
+
+// moveMax is how long somebody waits for the outcome of a move under way.
+const moveMax = 30 * time.Second
+
+// awaitMove waits while the object id is taken to be at addr and a move of this leg is announced. It reports whether the
+// object is elsewhere now.
+func (l *leg) awaitMove(ctx context.Context, id string, addr remote.ItemID) (moved bool, err error) {
+	wake, stop := l.e.Cache.Watch()
+	defer stop()
+	limit := time.NewTimer(moveMax)
+	defer limit.Stop()
+	for {
+		moving := false
+		err := l.e.Cache.View(func(tx *cache.Tx) error {
+			now, err := l.address(tx, id)
+			if moved = err == nil && now != addr; err != nil || moved {
+				return err
+			}
+			moving, err = l.moving(tx)
+			return err
+		})
+		if err != nil || moved || !moving {
+			return moved, err
+		}
+		select {
+		case <-wake:
+		case <-limit.C:
+			return false, nil
+		case <-ctx.Done():
+			return false, ctx.Err()
+		}
+	}
+}
+
+// moving reports whether a move is announced whose outcome is not known.
+func (l *leg) moving(tx *cache.Tx) (bool, error) {
+	for after := int64(0); ; {
+		page, err := tx.Journal(l.id, after, pageSize)
+		if err != nil || len(page) == 0 {
+			return false, err
+		}
+		for _, entry := range page {
+			after = entry.Item
+			w, err := decodeWrite(entry.Op)
+			if err != nil {
+				return false, fmt.Errorf("look for moves: %w", err)
+			}
+			if w.Op.Kind == plan.OpMoveRemote || w.Op.Kind == plan.OpParkRemote {
+				return true, nil
+			}
+		}
+	}
 }
 
 // readFailed draws the conclusions of a failed read.

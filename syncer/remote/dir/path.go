@@ -88,9 +88,15 @@ func checkName(parent, name string) error {
 }
 
 // reserved reports whether a name is kept for vdfs: never listed, never made. Parking names are ours too, but a drive
-// has to see what it parked.
+// has to see what it parked, in the root too.
 func reserved(inRoot bool, name string) bool {
-	return strings.HasPrefix(name, ".vdfs-") && !strings.HasPrefix(name, remote.ParkPrefix) || inRoot && strings.HasPrefix(name, ownDir)
+	switch {
+	case strings.HasPrefix(name, remote.ParkPrefix):
+		return false
+	case inRoot:
+		return strings.HasPrefix(name, ownDir)
+	}
+	return strings.HasPrefix(name, ".vdfs-")
 }
 
 // openDir opens the directory at path below r. flags is O_PATH to look only, or

@@ -55,6 +55,26 @@ var nameCases = []test{
 		}
 		e.tree("f", "x")
 	}},
+	{"a parking name is given, seen and taken back, in the root and below", nil, func(e *env) {
+		for _, dir := range []remote.ItemID{e.root, e.mkdir(e.root, "d").ID} {
+			f, err := e.ep.Put(e.ctx, creation(dir, "f", "x"))
+			e.ok(err)
+			parked := remote.ParkPrefix + "0123456789-1"
+			f, err = e.ep.Update(e.ctx, f.ID, remote.Patch{Name: &parked}, remote.Pre{Tag: f.Tag}, "")
+			e.ok(err)
+			kids, err := e.list(e.ep, dir)
+			e.ok(err)
+			if _, ok := kids[parked]; !ok {
+				e.Fatalf("%q is not listed", parked)
+			}
+			got, err := e.ep.Lookup(e.ctx, dir, parked)
+			e.ok(err)
+			e.holds(got.ID, "x")
+			_, err = e.ep.Update(e.ctx, f.ID, remote.Patch{Name: ptr("g")}, remote.Pre{Tag: f.Tag}, "")
+			e.ok(err)
+		}
+		e.tree("g", "x", "d/", "", "d/g", "x")
+	}},
 	{"ids that lead out of the root are not found", need("StableID (off)", func(c *remote.Caps) bool { return !c.StableID }), func(e *env) {
 		e.mkdir(e.root, "d")
 		for _, id := range []remote.ItemID{"p:..", "p:../x", "p:d/..", "p:/etc", "p:d//x", "p:./d", "p:d/", "d", ""} {
