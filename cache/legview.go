@@ -66,6 +66,11 @@ func (tx *Tx) NoteRemote(leg LegID, remoteID, why string) error {
 		WHERE leg = ?3 AND remote_id = ?4 AND origin = 1 AND status < 6 AND (status <> ?1 OR error <> ?2)`, ItemValidated, why, leg, remoteID)
 }
 
+// RemoteItem reads the open item of an object of a leg's endpoint; false: there is none.
+func (tx *Tx) RemoteItem(leg LegID, remoteID string) (Item, bool, error) {
+	return get(tx, scanItem, "SELECT "+itemCols+" FROM items WHERE leg = ? AND remote_id = ? AND origin = 1 AND status < 6", leg, remoteID)
+}
+
 // FinishRemote closes the open remote item of an object, if there is one.
 func (tx *Tx) FinishRemote(leg LegID, remoteID string) error {
 	return tx.exec(`UPDATE items SET status = 6, error = '', parked = 0, updated = max(?, updated+1)

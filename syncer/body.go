@@ -108,11 +108,17 @@ func hashStream(r io.ReadCloser) (h cache.Hash, err error) {
 	return h, errors.Join(err, r.Close())
 }
 
+// lack is knowledge that the decision about an observed object lacked.
+type lack struct {
+	remoteID string
+	op       plan.Op
+}
+
 // learn obtains what decisions lacked. It reports whether anything is known
 // now that was not. Only what ends the cycle is an error.
-func (l *leg) learn(ctx context.Context, ops []plan.Op, c *counts) (some bool, err error) {
-	for _, op := range ops {
-		err := l.learnOne(ctx, op)
+func (l *leg) learn(ctx context.Context, lacks []lack, c *counts) (some bool, err error) {
+	for _, k := range lacks {
+		err := l.learnOne(ctx, k.op)
 		switch {
 		case err == nil:
 			some = true
@@ -124,10 +130,33 @@ func (l *leg) learn(ctx context.Context, ops []plan.Op, c *counts) (some bool, e
 			l.setDue() // it changed meanwhile: the next look decides anew
 		default:
 			c.Errors++
-			l.e.log.Warn("cannot compare", "conduit", l.conduitRow().Name, "operation", op.Kind.String(), "error", err)
+			l.e.log.Warn("cannot compare", "conduit", l.conduitRow().Name, "operation", k.op.Kind.String(), "error", err)
+			if err := l.putOff(k.remoteID, err); err != nil {
+				return some, err
+			}
 		}
 	}
 	return some, nil
+}
+
+// putOff lets an observed object rest after a failure, longer each time.
+func (l *leg) putOff(remoteID string, cause error) error {
+	return l.e.Cache.Update(l.id, func(tx *cache.Tx) error {
+		it, ok, err := tx.RemoteItem(l.id, remoteID)
+		if err != nil || !ok {
+			return err
+		}
+		it.Tries++
+		it.Status, it.Error, it.Eligible = cache.ItemError, cause.Error(), l.e.now()+int64(backoff(it.Tries))
+		_, err = tx.UpdateItem(&it)
+		return err
+	})
+}
+
+// rests reports whether an observed object was put off and its time has not come.
+func (t *step) rests(remoteID string) (bool, error) {
+	it, ok, err := t.tx.RemoteItem(t.l.id, remoteID)
+	return ok && it.Status == cache.ItemError && it.Eligible > t.now, err
 }
 
 func (l *leg) learnOne(ctx context.Context, op plan.Op) error {

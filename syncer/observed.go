@@ -51,7 +51,7 @@ func (l *leg) applyObserved(ctx context.Context, c *counts, hold bool) error {
 
 // applyPage settles a page of observed rows in one transaction. A file that
 // comes into use in between makes the transaction start over for each alone.
-func (l *leg) applyPage(page []cache.Observed, c *counts, hold bool) (need []plan.Op, err error) {
+func (l *leg) applyPage(page []cache.Observed, c *counts, hold bool) (need []lack, err error) {
 	need, err = l.applyRows(page, c, hold)
 	if !errors.Is(err, errHeldOpen) {
 		return need, err
@@ -67,7 +67,7 @@ func (l *leg) applyPage(page []cache.Observed, c *counts, hold bool) (need []pla
 	return need, nil
 }
 
-func (l *leg) applyRows(rows []cache.Observed, c *counts, hold bool) (need []plan.Op, err error) {
+func (l *leg) applyRows(rows []cache.Observed, c *counts, hold bool) (need []lack, err error) {
 	if len(rows) == 0 {
 		return nil, nil
 	}
@@ -89,11 +89,11 @@ func (l *leg) applyRows(rows []cache.Observed, c *counts, hold bool) (need []pla
 			if err := t.remember(o.RemoteID, d); err != nil {
 				return err
 			}
-			for _, op := range d.Ops {
-				if op.Kind.Side() == plan.SideKnowledge {
-					need = append(need, op)
-				}
+			lacks, err := t.lacks(o.RemoteID, d)
+			if err != nil {
+				return err
 			}
+			need = append(need, lacks...)
 		}
 		return fault.Point(faultApply)
 	})
@@ -103,4 +103,21 @@ func (l *leg) applyRows(rows []cache.Observed, c *counts, hold bool) (need []pla
 	fault.Cut(faultApplied)
 	*c = done
 	return need, nil
+}
+
+// lacks is what has to be learned before an observed object can be decided, if it is time to.
+func (t *step) lacks(remoteID string, d plan.Decision) (out []lack, err error) {
+	for _, op := range d.Ops {
+		if op.Kind.Side() == plan.SideKnowledge {
+			out = append(out, lack{remoteID, op})
+		}
+	}
+	if len(out) == 0 {
+		return nil, nil
+	}
+	rests, err := t.rests(remoteID)
+	if err != nil || rests {
+		return nil, err
+	}
+	return out, nil
 }

@@ -177,7 +177,7 @@ func (b *batch) decide(ctx context.Context, it cache.Item) (plan.Decision, error
 		case plan.SideEndpoint:
 			return d, nil
 		case plan.SideKnowledge:
-			if _, err := b.l.learn(ctx, d.Ops, b.counts); err != nil {
+			if err := b.learn(ctx, d.Ops); err != nil {
 				return d, err
 			}
 			continue
@@ -198,6 +198,19 @@ func (b *batch) decide(ctx context.Context, it cache.Item) (plan.Decision, error
 		b.progress = true
 	}
 	return plan.Decision{}, fmt.Errorf("%v comes to no rest", subjectOf(it))
+}
+
+// learn obtains what the decision about an item lacks. What fails is the item's to wait for.
+func (b *batch) learn(ctx context.Context, ops []plan.Op) error {
+	for _, op := range ops {
+		if err := b.l.learnOne(ctx, op); err != nil {
+			if isAny(err, surprises) {
+				b.l.setDue() // it changed meanwhile: the next look decides anew
+			}
+			return fmt.Errorf("%v: %w", op.Kind, err)
+		}
+	}
+	return nil
 }
 
 // look decides without changing anything: most items need no more.

@@ -1,0 +1,100 @@
+package syncer
+
+import (
+	"os"
+	"path/filepath"
+	"strconv"
+	"syscall"
+	"testing"
+
+	"vdfs/syncer/remote/faulty"
+	"vdfs/syncer/remote/memory"
+)
+
+// TestWhatCannotBeComparedIsPutOff has an endpoint, or the disk below the drive, that cannot be read when two changed files
+// are to be compared: a cycle ends after one try, the failure can be seen, and the next try waits.
+func TestWhatCannotBeComparedIsPutOff(t *testing.T) {
+	for _, c := range []struct {
+		name  string
+		spoil func(r *rig) (mend func())
+	}{
+		{"the endpoint's bytes", func(r *rig) func() {
+			r.script.Add(faulty.Rule{Method: faulty.Read, Err: syscall.EIO})
+			return r.script.Clear
+		}},
+		{"the bytes here", func(r *rig) func() {
+			path := r.backing("f")
+			r.must(os.Rename(path, path+".away"))
+			return func() { r.must(os.Rename(path+".away", path)) }
+		}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			r := newRig(t, memory.New(flavours()[1].opts()))
+			r.settle()
+			r.write("f", "old")
+			r.settle()
+			r.write("f", "one")
+			r.far(0).write("f", "two")
+			mend := c.spoil(r)
+			l := r.legs()[0]
+			for range 3 {
+				r.script.Forget()
+				r.must(r.cycle(l))
+				if n := len(r.script.Calls(faulty.Read)); n > 2 { // one for each side that asks
+					t.Fatalf("%d reads in one cycle", n)
+				}
+			}
+			if _, state, blocked, err := l.standing(); err != nil || state != SyncParked || len(blocked) == 0 {
+				t.Fatalf("standing: %s, %v, %v", state, blocked, err)
+			}
+			mend()
+			r.unpark()
+			r.settle()
+			if tree := r.agree(); len(tree) != 2 || tree["f"] != "two" {
+				t.Fatalf("afterwards: %v", tree)
+			}
+		})
+	}
+}
+
+// TestAnItemThatLacksBytesIsPutOff is the same where the drive's side asks.
+func TestAnItemThatLacksBytesIsPutOff(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, memory.New(flavours()[1].opts()))
+	r.settle()
+	r.write("a", "old")
+	r.settle()
+	r.free("a")
+	r.move("a", "a~") // its bytes are needed before its object goes
+	r.script.Add(faulty.Rule{Method: faulty.Read, Err: syscall.EIO})
+	l := r.legs()[0]
+	r.must(r.cycle(l))
+	if n := len(r.script.Calls(faulty.Read)); n != 1 {
+		t.Fatalf("%d reads in one cycle", n)
+	}
+	r.script.Clear()
+	r.unpark()
+	r.settle()
+	wantTree(t, r.agree(), map[string]string{})
+	if got := r.read("a~"); got != "old" {
+		t.Fatalf("a~ has %q", got)
+	}
+}
+
+// backing is the path of a file's backing file.
+func (r *rig) backing(p string) string {
+	r.t.Helper()
+	n := r.find(p).Node
+	var found string
+	err := filepath.WalkDir(filepath.Join(r.dir, "content"), func(path string, d os.DirEntry, err error) error {
+		if err == nil && filepath.Base(path) == strconv.FormatInt(int64(n.Content), 16) {
+			found = path
+		}
+		return err
+	})
+	if err != nil || found == "" {
+		r.t.Fatalf("backing file of %s: %q, %v", p, found, err)
+	}
+	return found
+}
