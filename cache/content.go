@@ -8,7 +8,6 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"unicode/utf8"
@@ -16,7 +15,6 @@ import (
 	"golang.org/x/sys/unix"
 
 	"vdfs/internal/durable"
-	"vdfs/internal/fault"
 	"vdfs/internal/ranges"
 )
 
@@ -36,12 +34,15 @@ const originAttr = "user.vdfs.origin"
 // contentStore is the directory of backing files. Its methods know files, not rows.
 type contentStore struct {
 	dir   string
-	boot  string        // the kernel's name of this boot
+	boot  string        // names the time in which memory is safe; see bootOf
 	next  atomic.Int64  // the last content id given out
 	older ContentID     // the last id that another process gave out: files up to it that have no row are leftovers
 	epoch atomic.Uint64 // counts rounds of syncing; see stamp
 	bytes atomic.Int64  // bytes present in all contents of the index
 	dirty atomic.Bool   // something was written since the last round of syncing began
+
+	notes    notes
+	removals removals
 
 	// Directories are made with their first file. Those whose own names are not durable yet are made - named.
 	dirs        sync.Mutex
@@ -50,13 +51,13 @@ type contentStore struct {
 
 func (s *contentStore) init(dir string) error {
 	s.dir = filepath.Join(dir, "content")
-	id, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
-	if err != nil {
-		return fmt.Errorf("read boot id: %w", err)
-	}
-	s.boot = strings.TrimSpace(string(id))
+	var err error
+	s.boot, err = bootOf(s.dir)
 	s.epoch.Store(1)
-	return nil
+	s.dirty.Store(true) // an earlier process may have left something to sync, and its directories are not known to be durable
+	s.made = 1
+	s.removals.wake = make(chan struct{}, 1)
+	return err
 }
 
 // stamp is what contents.boot says of bytes written now: the boot, and the round of syncing that will cover them. A row
@@ -131,9 +132,6 @@ func (s *contentStore) open(id ContentID) (*backing, error) {
 
 // remove deletes a backing file; that it is gone already is no error.
 func (s *contentStore) remove(id ContentID) error {
-	if s.dir == "" {
-		return nil // the index is being recovered before the contents: the sweep finds the file
-	}
 	if err := os.Remove(s.path(id)); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return fmt.Errorf("remove content: %w", err)
 	}
@@ -273,12 +271,13 @@ func (tx *Tx) insertContent(id ContentID, ino Ino, size int64) error {
 	err := tx.exec(`INSERT INTO contents(id, ino, size, present, boot, used) VALUES(?1, ?2, ?3, ?3, ?4, ?5)`,
 		id, ino, size, tx.c.store.stamp(), tx.Now())
 	if err == nil {
+		tx.c.store.notes.add(id)
 		tx.countBytes(size)
 	}
 	return err
 }
 
-// removeContent deletes a content's row, and its backing file after the commit. 0 is nothing.
+// removeContent deletes a content's row, and its backing file when that is durable. 0 is nothing.
 func (tx *Tx) removeContent(id ContentID) error {
 	if id == 0 {
 		return nil
@@ -289,15 +288,10 @@ func (tx *Tx) removeContent(id ContentID) error {
 	}
 	tx.countBytes(-present)
 	c := tx.c
-	tx.onCommit(func() {
-		err := fault.Point(faultUnlink)
-		if err == nil {
-			err = c.store.remove(id)
-		}
-		if err != nil {
-			c.log.Warn("backing file not removed", "content", int64(id), "error", err)
-		}
-	})
+	c.store.notes.drop(id)
+	if c.store.dir != "" { // else the index is being recovered before the contents: the sweep finds the file
+		tx.onCommit(func() { c.store.removals.add(id) })
+	}
 	return nil
 }
 

@@ -312,6 +312,7 @@ func TestUnlinkedWhileOpenStaysUntilTheLastClose(t *testing.T) {
 	wantErr(t, err, ErrNotFound)
 	_, err = c.OpenFile(n.Ino, false)
 	wantErr(t, err, ErrNotFound)
+	removeDropped(t, c)
 	want(t, "backing files", backingFiles(t, dir), 0)
 	want(t, "states", len(c.files.m), 0)
 }
@@ -558,11 +559,20 @@ func TestDropKeepsTheNodeAndRefusesAnotherVersion(t *testing.T) {
 	want(t, "residency", got.Residency, None)
 	want(t, "size", got.Size, 5)
 	want(t, "version", got.Version, n.Version)
+	removeDropped(t, c)
 	want(t, "backing files", backingFiles(t, dir), 0)
 	want(t, "bytes", c.store.bytes.Load(), 0)
 	freed, err = c.Drop(n.Ino, n.Version)
 	if err != nil || freed != 0 {
 		t.Fatalf("dropping nothing: %d, %v", freed, err)
+	}
+}
+
+// removeDropped does what Run does in the background.
+func removeDropped(t *testing.T, c *Cache) {
+	t.Helper()
+	if _, err := c.removeDropped(); err != nil {
+		t.Fatal(err)
 	}
 }
 
@@ -731,6 +741,7 @@ func TestUnsentContentsOutliveALostIndex(t *testing.T) {
 	if len(got) != 2 || got["1 unsent"] != "precious" || got["2 "+odd] != "odd" {
 		t.Fatalf("lost+found holds %v", got)
 	}
+	removeDropped(t, c)
 	want(t, "backing files", backingFiles(t, dir), 0)
 	n := makeFile(t, c, "new", "new")
 	want(t, "new content", content(t, c, n.Ino), "new")

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"regexp"
 
 	"github.com/mattn/go-sqlite3"
@@ -138,7 +139,12 @@ func number(a any) driver.Value {
 
 func openConn(path string, readOnly bool) (*conn, error) {
 	// mmap stays off: SQLite turns an I/O error on a mapped page into SIGBUS.
-	dsn := "file:" + uriPath(path) + "?_mutex=no&_busy_timeout=10000&_foreign_keys=on&_txlock=immediate&_auto_vacuum=incremental"
+	dsn := "file:" + uriPath(path) + "?_mutex=no&_busy_timeout=10000&_foreign_keys=on&_txlock=immediate"
+	if fresh, err := empty(path); err != nil {
+		return nil, err
+	} else if fresh {
+		dsn += "&_auto_vacuum=incremental" // of a database with tables this would be a write, and change nothing
+	}
 	if readOnly {
 		dsn += "&_query_only=true"
 	}
@@ -157,6 +163,18 @@ func openConn(path string, readOnly bool) (*conn, error) {
 		}
 	}
 	return c, nil
+}
+
+// empty reports whether there is no database at path yet.
+func empty(path string) (bool, error) {
+	info, err := os.Stat(path)
+	if errors.Is(err, os.ErrNotExist) {
+		return true, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("open index: %w", err)
+	}
+	return info.Size() == 0, nil
 }
 
 // uriPath escapes what has a meaning in a file: URI.

@@ -52,7 +52,7 @@ func (c *Cache) checkContents(ctx context.Context) ([]Problem, error) {
 	}
 	out = append(out, owners...)
 	err = c.sweepAll(ctx, c.store.older, func(path string) error {
-		if id, err := strconv.ParseInt(filepath.Base(path), 16, 64); err == nil && !c.files.uses(ContentID(id)) {
+		if id, err := strconv.ParseInt(filepath.Base(path), 16, 64); err == nil && !c.files.uses(ContentID(id)) && !c.store.removals.has(ContentID(id)) {
 			out = append(out, Problem{wrongStray, path, true})
 		}
 		return nil

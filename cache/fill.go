@@ -196,6 +196,7 @@ func (f *Fill) record(r Residency, present int64, encoded []byte, h Hash) error 
 		} else {
 			err = tx.exec(`INSERT INTO contents(id, ino, size, present, ranges, boot, used) VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7)`,
 				b.id, st.ino, st.size, present, encoded, f.c.store.stamp(), tx.Now())
+			f.c.store.notes.add(b.id)
 		}
 		tx.countBytes(present - b.recorded)
 		return err
@@ -240,10 +241,14 @@ func (f *Fill) Reset() error {
 	err := f.current()
 	if err == nil {
 		f.b.present.Clear()
-		err = diskError(f.b.file.Truncate(0))
 	}
-	if err == nil && f.b.registered {
-		err = f.record(Partial, 0, []byte{}, Hash{})
+	if err == nil && f.b.registered { // durable before the bytes go: an older row would promise them
+		if err = f.record(Partial, 0, []byte{}, Hash{}); err == nil {
+			err = f.c.syncIndex()
+		}
+	}
+	if err == nil {
+		err = diskError(f.b.file.Truncate(0))
 	}
 	if err == nil { // readers may have seen them: the kernel must not keep them
 		err = f.c.update(0, false, func(tx *Tx) error {

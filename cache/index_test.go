@@ -205,7 +205,7 @@ func (x *indexTest) wantSound() {
 func TestOpenMakesAnIndexThatIsChosenRight(t *testing.T) {
 	t.Parallel()
 	x := newIndexTest(t)
-	for pragma, want := range map[string]int64{"auto_vacuum": 2, "user_version": 1, "synchronous": 1} {
+	for pragma, want := range map[string]int64{"auto_vacuum": 2, "user_version": 2, "synchronous": 1} {
 		var got int64
 		_, err := x.writer.conn.one("PRAGMA "+pragma, func(r *row) { got = r.int() })
 		x.no(err)
@@ -242,16 +242,19 @@ func TestANewerIndexIsRefusedAndLeftAlone(t *testing.T) {
 	t.Parallel()
 	x := newIndexTest(t)
 	x.touch(RootIno, "kept")
+	var layout int64
+	_, err := x.writer.conn.one("PRAGMA user_version", func(r *row) { layout = r.int() })
+	x.no(err)
 	x.no(x.writer.conn.script("PRAGMA user_version = 77"))
 	x.abandon()
-	_, err := Open(t.Context(), x.opt)
+	_, err = Open(t.Context(), x.opt)
 	x.is(err, ErrNewerIndex)
 	if !strings.Contains(err.Error(), "77") {
 		t.Errorf("the message does not name the layout: %v", err)
 	}
 	conn, err := openConn(indexPath(x.opt.Dir), false)
 	x.no(err)
-	x.no(conn.script("PRAGMA user_version = 1"))
+	x.no(conn.script(fmt.Sprintf("PRAGMA user_version = %d", layout)))
 	x.no(conn.close())
 	x.open()
 	x.lookup(RootIno, "kept")

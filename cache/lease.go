@@ -58,7 +58,7 @@ type fileState struct {
 
 	cur atomic.Pointer[backing] // nil: no bytes; set under op, read anywhere
 	gen atomic.Uint64           // grows before the first write after each mark: snapshots see that they were overtaken
-	app sync.Mutex              // appends find the end and write there as one step
+	app sync.Mutex              // appends find the end and write there as one step; cuts and notes of what is synced are others
 }
 
 func (t *fileTable) find(ino Ino) *fileState {
@@ -168,6 +168,13 @@ func (t *fileTable) endExclusive(st *fileState) {
 	defer t.mu.Unlock()
 	delete(t.m, st.ino)
 	close(st.excl)
+}
+
+// sole reports whether a state has no holder but one.
+func (t *fileTable) sole(st *fileState) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return st.readers+st.writers == 1
 }
 
 // openCount counts the holders. It may be called inside a transaction.

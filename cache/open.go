@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"vdfs/internal/durable"
 )
 
 //go:embed migrations/*.sql
@@ -70,10 +72,15 @@ func (c *Cache) now() int64 { return c.opt.Clock().UnixNano() }
 func indexPath(dir string) string { return filepath.Join(dir, "index.db") }
 
 func makeDirs(dir string) error {
+	_, err := os.Lstat(dir)
+	fresh := errors.Is(err, os.ErrNotExist)
 	for _, d := range []string{dir, filepath.Join(dir, "content"), filepath.Join(dir, "lost+found"), filepath.Join(dir, "backups")} {
 		if err := os.MkdirAll(d, 0o700); err != nil {
 			return err
 		}
+	}
+	if fresh {
+		return durable.SyncDir(filepath.Dir(dir))
 	}
 	return nil
 }
@@ -113,6 +120,10 @@ func (c *Cache) openIndex() error {
 		}
 		c.readers <- conn
 		c.opened++
+	}
+	// What is synced later is found again only by the names of the database, its log and the contents.
+	if err := durable.SyncDir(c.opt.Dir); err != nil {
+		return err
 	}
 	return c.update(0, true, func(tx *Tx) error {
 		// Names are counted in place of nodes: there is an index a tenth of the size to do it in, and hard links are few.

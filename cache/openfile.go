@@ -176,7 +176,7 @@ func (o *OpenFile) Truncate(size int64) error {
 		}
 	}
 	_, err := o.change(func(b *backing) (int, error) {
-		return 0, ignoringEINTR(func() error { return unix.Ftruncate(int(b.file.Fd()), size) })
+		return 0, o.c.cut(st, b, size)
 	})
 	return err
 }

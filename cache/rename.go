@@ -1,6 +1,9 @@
 package cache
 
-import "fmt"
+import (
+	"errors"
+	"fmt"
+)
 
 // Rename gives what oldParent/oldName names another name, replacing what has it (unless RenameNoReplace), or swaps
 // the two (RenameExchange). One dentry row moves, one item is marked.
@@ -12,6 +15,11 @@ func (c *Cache) Rename(oldParent Ino, oldName string, newParent Ino, newName str
 	}
 	if err := checkName(newName); err != nil {
 		return err
+	}
+	if flags == 0 {
+		if err := c.syncReplacement(oldParent, oldName, newParent, newName); err != nil {
+			return fmt.Errorf("rename %q to %q: %w", oldName, newName, err)
+		}
 	}
 	err := c.updateBetween(faultRename, faultMoveDone, func(tx *Tx) error {
 		src, err := tx.mustEntry(oldParent, oldName)
@@ -31,6 +39,26 @@ func (c *Cache) Rename(oldParent Ino, oldName string, newParent Ino, newName str
 		return fmt.Errorf("rename %q to %q: %w", oldName, newName, err)
 	}
 	return nil
+}
+
+// syncReplacement makes the bytes of a file durable that is about to replace another: a power cut must not leave neither.
+func (c *Cache) syncReplacement(oldParent Ino, oldName string, newParent Ino, newName string) error {
+	var src, dst Entry
+	var both bool
+	err := c.read(func(tx *Tx) (err error) {
+		if dst, both, err = tx.EntryAt(newParent, newName); err == nil && both {
+			src, both, err = tx.EntryAt(oldParent, oldName)
+		}
+		return err
+	})
+	if err != nil || !both || src.Ino == dst.Ino || src.Node.Content == 0 || dst.Node.Kind != File {
+		return err
+	}
+	err = c.SyncContent(src.Ino)
+	if errors.Is(err, ErrNotFound) {
+		return nil // gone meanwhile: the rename finds out
+	}
+	return err
 }
 
 // mustEntry is EntryAt where a missing name is an error: the one that tells why.

@@ -45,6 +45,7 @@ const backupsKept = 3
 func (c *Cache) Run(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return c.maintain(ctx, "sweep", 0, c.sweep) })
+	g.Go(func() error { return c.keepRemoving(ctx) })
 	g.Go(func() error { return c.maintain(ctx, "sync contents", syncEvery, c.syncContents) })
 	g.Go(func() error { return c.maintain(ctx, "checkpoint", checkpointEvery, c.checkpoint) })
 	g.Go(func() error {
@@ -54,7 +55,8 @@ func (c *Cache) Run(ctx context.Context) error {
 	g.Go(func() error { return c.maintain(ctx, "purge", purgeEvery, c.purge) })
 	g.Go(func() error { return c.maintain(ctx, "back up index", time.Hour, c.backupIfDue) })
 	err := g.Wait()
-	return errors.Join(err, c.flushUsage())
+	// What is on the disk for certain when the drive is unmounted needs no look at the next start.
+	return errors.Join(err, c.flushUsage(), c.syncContents(context.WithoutCancel(ctx)))
 }
 
 // maintain does one task now and then every so often; 0 is once.
@@ -81,25 +83,36 @@ func (c *Cache) maintain(ctx context.Context, name string, every time.Duration, 
 //  1. a new round begins: rows stamped from here on wait for the next
 //  2. syncfs
 //  3. rows of rounds before 1 are cleared, except those being written to
+//  4. of those being written to it is noted how much was on the disk
 //
-// A cut anywhere leaves rows stamped that need not be, which costs a dropped clean copy at most.
+// A cut anywhere leaves rows stamped that need not be, which costs a look at their bytes at most.
 func (c *Cache) syncContents(ctx context.Context) error {
 	if !c.store.dirty.Swap(false) {
 		return nil
 	}
 	epoch := c.store.epoch.Add(1)
+	written := c.files.written()
 	if err := durable.SyncFS(c.store.dir); err != nil {
 		c.store.dirty.Store(true)
 		return err
 	}
 	left := false
 	err := c.pages(ctx, func(tx *Tx) (bool, error) {
-		cleared, err := list(tx, (*row).int, `UPDATE contents SET boot='' WHERE id IN (
+		cleared, err := list(tx, (*row).int, `UPDATE contents SET boot='', synced=size WHERE id IN (
 			SELECT c.id FROM contents c LEFT JOIN nodes n ON n.ino=c.ino
 			WHERE c.boot >= ?1 AND c.boot < ?2 AND coalesce(n.writing, 0)=0 LIMIT ?3) RETURNING id`,
 			c.store.boot+"/", c.store.stampOf(epoch), recoverBatch)
+		for _, id := range cleared {
+			c.store.notes.drop(ContentID(id))
+		}
 		return len(cleared) == recoverBatch, err
 	})
+	for _, w := range written {
+		note := c.noteSynced(w.st, w.b, w.size, func(*Tx) error { return nil })
+		if _, closed := w.b.stat(); closed == nil { // else it was settled meanwhile, and a later round clears it
+			err = errors.Join(err, note)
+		}
+	}
 	if err == nil {
 		err = c.read(func(tx *Tx) (err error) {
 			left, err = tx.queryRow(`SELECT 1 FROM contents WHERE boot<>'' LIMIT 1`, func(*row) {})

@@ -16,11 +16,13 @@ import (
 //
 //  1. a backing file is made where there is none              swept away: no row names it
 //  2. mark: version, no hash, writing=1, items                settled from the backing file
-//  3. origin attribute and mtime of the backing file          as 2
-//  4. bytes                                                   as 2
-//  5. settle: size and mtime, writing=0, items may be sent    nothing to do
+//  3. of a file that was there the mark is made durable       as 2
+//  4. origin attribute and mtime of the backing file          as 2
+//  5. bytes                                                   as 2
+//  6. settle: size and mtime, writing=0, items may be sent    nothing to do
 //
-// An O_TRUNC of a file whose bytes are missing goes the same way; the backing file it had goes after 2.
+// An O_TRUNC of a file whose bytes are missing, or that nobody else uses, goes the same way with a new backing file; the
+// one it had goes when 2 is durable. After a power cut what was not synced is judged before it is settled; see judge.go.
 
 // mark makes a new version of the node's content known before its first byte changes. op is held for writing. empty gives
 // up the bytes that are missing, for a new content without any; without it ErrNotLocal is the answer.
@@ -29,7 +31,7 @@ func (c *Cache) mark(st *fileState, empty bool) error {
 		return nil
 	}
 	b, fresh := st.cur.Load(), false
-	if b == nil || !b.full {
+	if b == nil || !b.full || empty && !c.store.notes.has(b.id) && c.files.sole(st) {
 		if !empty && st.size != 0 {
 			return ErrNotLocal
 		}
@@ -46,6 +48,15 @@ func (c *Cache) mark(st *fileState, empty bool) error {
 		}
 		return err
 	}
+	st.version = m.version
+	st.gen.Add(1)
+	if !m.noted && !fresh {
+		// Else the index of a power cut could take changed bytes for those that it knows.
+		if err := c.syncIndex(); err != nil {
+			return err
+		}
+		c.store.notes.add(b.id)
+	}
 	// From here on the index says so, whatever fails below.
 	if fresh {
 		if old := st.cur.Load(); old != nil {
@@ -56,8 +67,7 @@ func (c *Cache) mark(st *fileState, empty bool) error {
 		st.cur.Store(b)
 		st.size = 0
 	}
-	st.version, st.marked = m.version, true
-	st.gen.Add(1)
+	st.marked = true
 	if err := fault.Point(faultMarked); err != nil {
 		return err
 	}
@@ -70,6 +80,7 @@ type marking struct {
 	mtime   int64
 	parent  Ino
 	name    string
+	noted   bool // see notes
 }
 
 func (c *Cache) markRows(st *fileState, b *backing, fresh bool) (m marking, err error) {
@@ -89,6 +100,7 @@ func (c *Cache) markRows(st *fileState, b *backing, fresh bool) (m marking, err 
 			return fmt.Errorf("mark node: %w", ErrNotFound)
 		}
 		if !fresh {
+			m.noted = c.store.notes.has(b.id)
 			err = tx.exec(`UPDATE contents SET boot=? WHERE id=?`, c.store.stamp(), b.id)
 		} else {
 			m.mtime = tx.Now()
@@ -124,7 +136,7 @@ func (c *Cache) settleLast(st *fileState) error {
 	if err := fault.Point(faultSettle); err != nil {
 		return err
 	}
-	size, err := c.settleFrom(st.ino, st.cur.Load(), true)
+	size, err := c.settleFrom(st.ino, st.cur.Load())
 	if err != nil {
 		return err
 	}
@@ -133,16 +145,16 @@ func (c *Cache) settleLast(st *fileState) error {
 	return nil
 }
 
-// settleFrom settles a node from its open backing file and returns its size. The file is looked at inside the transaction:
+// settleFrom settles a node that nobody writes to from its open backing file and returns its size. The file is looked at inside the transaction:
 // SETATTR changes its mtime inside one too, so none gets lost in between.
-func (c *Cache) settleFrom(ino Ino, b *backing, last bool) (size int64, err error) {
+func (c *Cache) settleFrom(ino Ino, b *backing) (size int64, err error) {
 	err = c.update(0, true, func(tx *Tx) error {
 		info, err := b.stat()
 		if err != nil {
 			return err
 		}
 		size = info.size
-		return tx.settle(ino, b.id, info, last)
+		return tx.settle(ino, b.id, info, true)
 	})
 	return size, err
 }
@@ -214,6 +226,10 @@ func (c *Cache) syncState(st *fileState) error {
 	if b == nil {
 		return c.syncIndex() // chmod and the like
 	}
+	before, err := b.stat()
+	if err != nil {
+		return err
+	}
 	if err := ignoringEINTR(b.file.Sync); err != nil {
 		return diskError(err)
 	}
@@ -221,7 +237,14 @@ func (c *Cache) syncState(st *fileState) error {
 		return err
 	}
 	if marked {
-		if _, err := c.settleFrom(st.ino, b, false); err != nil {
+		err := c.noteSynced(st, b, before.size, func(tx *Tx) error {
+			info, err := b.stat()
+			if err != nil {
+				return err
+			}
+			return tx.settle(st.ino, b.id, info, false)
+		})
+		if err != nil {
 			return err
 		}
 	}

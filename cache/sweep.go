@@ -76,6 +76,12 @@ func (c *Cache) sweepDir(dir string, limit ContentID, putAway func(string) error
 		if err != nil {
 			return err
 		}
+		if len(strays) > 0 {
+			// The transaction that deleted a row may not be durable yet.
+			if err := c.syncIndex(); err != nil {
+				return err
+			}
+		}
 		for _, name := range strays {
 			if err := putAway(filepath.Join(dir, name)); err != nil {
 				return err

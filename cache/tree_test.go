@@ -490,6 +490,7 @@ func TestTrashKeepsTheBytesUntilItIsEmptied(t *testing.T) {
 	x.no(read())
 	x.wantSound()
 	x.update(0, func(tx *Tx) error { return tx.DeleteTrash(row.ID) })
+	removeDropped(t, x.Cache)
 	if read() == nil {
 		t.Error("the bytes outlive their row")
 	}

@@ -318,6 +318,10 @@ func (b *batch) put(ctx context.Context, j job) (int64, error) {
 	if w.binding.ID != 0 && w.binding.Hash == h {
 		return 0, errOvertaken // now that the hash is known there are no bytes to send
 	}
+	// Else a power cut could leave the whole of it there and less of it here, and what is here would replace it.
+	if err := l.e.Cache.SyncContent(node.Ino); err != nil {
+		return 0, err
+	}
 	if err := b.announce(j.item, j.op, h); err != nil {
 		return 0, err
 	}

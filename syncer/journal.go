@@ -39,13 +39,16 @@ func decodeWrite(op []byte) (w write, err error) {
 	return w, err
 }
 
-// announce records a write that is about to be made.
+// announce records a write that is about to be made, durably: after a power cut, too, what was written is known for ours.
 func (b *batch) announce(it cache.Item, op plan.Op, h cache.Hash) error {
 	data, err := write{op, h}.encode()
 	if err != nil {
 		return fmt.Errorf("announce %v: %w", op.Kind, err)
 	}
-	return b.l.e.Cache.Update(b.l.id, func(tx *cache.Tx) error { return tx.Announce(b.l.id, it.ID, data) })
+	if err := b.l.e.Cache.Update(b.l.id, func(tx *cache.Tx) error { return tx.Announce(b.l.id, it.ID, data) }); err != nil {
+		return err
+	}
+	return b.l.e.Cache.SyncIndex()
 }
 
 // refused are the answers by which an endpoint says that it has written nothing.

@@ -257,6 +257,13 @@ func (l *leg) parallel() int {
 // delete carries out deletions, children before their directories, each decided
 // again: the copies took time.
 func (b *batch) delete(ctx context.Context, jobs []job) error {
+	if len(jobs) == 0 {
+		return nil
+	}
+	// A power cut must not bring back here what is gone there: it would look like a delete of the endpoint's own.
+	if err := b.l.e.Cache.SyncIndex(); err != nil {
+		return err
+	}
 	for todo := jobs; len(todo) > 0; {
 		var waiting []job
 		moved := false

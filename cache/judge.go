@@ -1,0 +1,213 @@
+package cache
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+
+	"golang.org/x/sys/unix"
+)
+
+// After a power cut the bytes of a content are what the disk happened to have got to, unless they were synced. So each
+// content that was not is judged before anything else is done with it:
+//
+//	its hash is known and the bytes still have it     kept
+//	an endpoint has this very version, or it is       dropped: it is fetched again
+//	partial and can only have come from one
+//	it was never sent                                 kept, as far as its bytes reached the disk: see torn
+//	it was never sent and its file did not reach      the file is empty, or what the endpoint has again
+//	the disk
+
+// unproved is a content that was written before a power cut and had not reached the disk for certain.
+type unproved struct {
+	id     ContentID
+	node   Node
+	clean  bool
+	synced int64
+
+	info   fileInfo
+	lost   bool  // its file is not there
+	proved bool  // the bytes have the hash that is known
+	end    int64 // what is behind it never reached the disk
+}
+
+// judge goes through the contents that the last boot had not synced.
+func (c *Cache) judge(ctx context.Context) error {
+	var after ContentID
+	for {
+		var found []unproved
+		err := c.read(func(tx *Tx) (err error) {
+			found, err = tx.unprovedContents(after)
+			return err
+		})
+		if err != nil || len(found) == 0 {
+			return err
+		}
+		for i := range found {
+			after = found[i].id
+			if err := ctx.Err(); err != nil {
+				return err
+			}
+			if err := c.examine(&found[i]); err != nil {
+				return fmt.Errorf("examine content %d: %w", after, err)
+			}
+		}
+		err = c.update(0, true, func(tx *Tx) error {
+			for _, u := range found {
+				if err := tx.sentence(u); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+		if err != nil {
+			return fmt.Errorf("recover contents of another boot: %w", err)
+		}
+	}
+}
+
+// unprovedContents lists contents stamped in another boot. Clean are those of which an endpoint has this very version, and
+// partial ones, which can only have come from one.
+func (tx *Tx) unprovedContents(after ContentID) ([]unproved, error) {
+	return list(tx, func(r *row) unproved {
+		return unproved{id: ContentID(r.int()), synced: r.int(), clean: r.flag(), node: scanNode(r)}
+	}, `SELECT c.id, c.synced, n.residency = 1 OR EXISTS(SELECT 1 FROM dentries d JOIN bindings b ON b.dentry = d.id
+			WHERE d.ino = n.ino AND b.l_version = n.version AND b.r_size = n.size), `+nodeCols+`
+		FROM contents c JOIN nodes n ON n.ino = c.ino AND n.content = c.id
+		WHERE c.id > ?1 AND c.boot <> '' AND NOT (c.boot >= ?2 AND c.boot < ?3) ORDER BY c.id LIMIT ?4`,
+		after, tx.c.store.boot+"/", tx.c.store.boot+"0", recoverBatch)
+}
+
+// examine finds out what the disk has of a content. What is torn off a file is cut here already: until its row is
+// changed, the file is judged again.
+func (c *Cache) examine(u *unproved) (err error) {
+	f, err := os.OpenFile(c.store.path(u.id), os.O_RDWR, 0)
+	if errors.Is(err, os.ErrNotExist) {
+		u.lost = true
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	defer func() { err = joinClose(err, f) }()
+	b := backing{id: u.id, file: f}
+	if u.info, err = b.stat(); err != nil {
+		return err
+	}
+	n := u.node
+	if n.Residency == Full && !n.Writing && n.Hash.Known() && u.info.size == n.Size {
+		h, err := hashFile(f, n.Size, nil)
+		if err != nil {
+			return err
+		}
+		u.proved = h == n.Hash
+	}
+	if u.proved || u.clean {
+		return nil
+	}
+	if u.end, err = torn(f, u.synced, u.info.size); err != nil || u.end == u.info.size {
+		return err
+	}
+	c.log.Warn("the end of a file did not reach the disk", "ino", uint64(n.Ino), "size", u.info.size, "kept", u.end)
+	if err := f.Truncate(u.end); err != nil {
+		return err
+	}
+	return futimens(f, u.info.mtime)
+}
+
+// torn tells how many bytes of a file reached the disk, where the first synced did for certain. A file system may note
+// that a file grew before the bytes are there: they read as zeros then, in whole blocks that it has not written, which it
+// shows as a hole, or in the rest of a block that the file ended in when it was written. So a file that was not synced loses
+// zeros that it really ended in, up to a block of them: nobody can tell them from those.
+func torn(f *os.File, synced, size int64) (int64, error) {
+	if synced >= size {
+		return size, nil
+	}
+	hole, err := unix.Seek(int(f.Fd()), synced, unix.SEEK_HOLE)
+	if err != nil {
+		return 0, fmt.Errorf("seek hole: %w", err)
+	}
+	end := min(hole, size)
+	if end == synced {
+		return end, nil
+	}
+	var st unix.Stat_t
+	if err := unix.Fstat(int(f.Fd()), &st); err != nil {
+		return 0, fmt.Errorf("stat content: %w", err)
+	}
+	block := int64(st.Blksize)
+	// What the file ended in when it was synced.
+	if rest := block - synced%block; rest < block {
+		last := min(end, synced+rest)
+		zeros, err := zerosBefore(f, synced, last)
+		if err != nil || zeros == last-synced {
+			return synced, err
+		}
+	}
+	zeros, err := zerosBefore(f, max(synced, (end-1)/block*block), end)
+	return end - zeros, err
+}
+
+// zerosBefore counts the zeros that the bytes from one offset to another end in.
+func zerosBefore(f *os.File, from, to int64) (int64, error) {
+	b := make([]byte, to-from)
+	if _, err := f.ReadAt(b, from); err != nil {
+		return 0, fmt.Errorf("read content: %w", err)
+	}
+	return to - from - int64(len(bytes.TrimRight(b, "\x00"))), nil
+}
+
+// sentence does with a content what examine found to be right.
+func (tx *Tx) sentence(u unproved) error {
+	switch {
+	case u.proved:
+		return tx.exec(`UPDATE contents SET boot=?2 WHERE id=?1`, u.id, tx.c.store.stamp())
+	case u.clean:
+		if err := tx.dropContent(u.node); err != nil {
+			return err
+		}
+		u.node.Residency = None
+		return tx.wantPinnedNode(u.node)
+	case u.lost:
+		return tx.loseUnsynced(u.node)
+	case u.node.Writing: // it is settled next, and another version already
+		return tx.exec(`UPDATE contents SET boot=?2 WHERE id=?1`, u.id, tx.c.store.stamp())
+	}
+	return tx.keepDirty(u)
+}
+
+// keepDirty takes an unsent content as the disk kept it. If that is not what was settled it is another version.
+func (tx *Tx) keepDirty(u unproved) error {
+	other := u.end != u.node.Size || u.node.Hash.Known()
+	err := tx.exec(`UPDATE nodes SET hash=NULL, version=version+?3, size=?2 WHERE ino=?1`, u.node.Ino, u.end, other)
+	if err != nil {
+		return err
+	}
+	err = tx.exec(`UPDATE contents SET size=?2, present=?2, ranges=NULL, boot=?3 WHERE id=?1`, u.id, u.end, tx.c.store.stamp())
+	if err != nil {
+		return err
+	}
+	return tx.markNode(u.node.Ino, tx.Now())
+}
+
+// loseUnsynced faces that a file that was never synced did not reach the disk. It is what an endpoint had agreed to last,
+// as if it had never been written to, or empty, as on any disk.
+func (tx *Tx) loseUnsynced(n Node) error {
+	tx.c.log.Warn("a file that was not synced did not reach the disk", "ino", uint64(n.Ino), "size", n.Size)
+	if err := tx.removeContent(n.Content); err != nil {
+		return err
+	}
+	found, err := tx.changed(`UPDATE nodes SET (version, size, mtime, hash) = (
+			SELECT b.l_version, b.r_size, b.l_mtime, b.r_hash FROM dentries d JOIN bindings b ON b.dentry = d.id WHERE d.ino = ?1 LIMIT 1),
+			content=NULL, residency=0, writing=0
+		WHERE ino=?1 AND EXISTS(SELECT 1 FROM dentries d JOIN bindings b ON b.dentry = d.id WHERE d.ino = ?1) RETURNING ino`, n.Ino)
+	if err == nil && !found {
+		err = tx.exec(`UPDATE nodes SET version=version+1, size=0, hash=NULL, content=NULL, residency=0, writing=0 WHERE ino=?`, n.Ino)
+	}
+	if err != nil {
+		return err
+	}
+	return tx.markNode(n.Ino, tx.Now())
+}
