@@ -10,6 +10,7 @@ import (
 
 	"vdfs/cache"
 	"vdfs/syncer/remote"
+	"vdfs/syncer/remote/bounded"
 )
 
 // The policies a conduit can have so far, and the one strategy.
@@ -107,7 +108,9 @@ func (e *Engine) CreateConduit(ctx context.Context, s Spec) (cache.Conduit, erro
 
 // probe opens an endpoint, asks who it is, and closes it again.
 func (e *Engine) probe(ctx context.Context, endpoint string) (st remote.Status, caps remote.Caps, err error) {
-	ep, err := e.Open(ctx, endpoint, cache.Leg{Endpoint: endpoint})
+	ep, err := bounded.NewPool().Open(ctx, func(ctx context.Context) (remote.Endpoint, error) {
+		return e.Open(ctx, endpoint, cache.Leg{Endpoint: endpoint})
+	})
 	if err == nil {
 		caps = *ep.Caps()
 		st, err = ep.Check(ctx)

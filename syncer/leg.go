@@ -9,6 +9,7 @@ import (
 
 	"vdfs/cache"
 	"vdfs/syncer/remote"
+	"vdfs/syncer/remote/bounded"
 )
 
 const (
@@ -29,6 +30,7 @@ type leg struct {
 	id     cache.LegID
 	place  cache.PlaceID
 	target string
+	pool   *bounded.Pool // runs whatever is asked of the endpoint
 
 	kick     chan struct{}  // cap 1: local work may be waiting
 	hint     chan struct{}  // cap 1: the endpoint says that something changed
@@ -57,7 +59,7 @@ type leg struct {
 
 func newLeg(e *Engine, row cache.Leg) *leg {
 	return &leg{
-		e: e, id: row.ID, place: row.Place, target: row.Endpoint,
+		e: e, id: row.ID, place: row.Place, target: row.Endpoint, pool: bounded.NewPool(),
 		kick: make(chan struct{}, 1), hint: make(chan struct{}, 1), requests: make(chan *syncCall),
 	}
 }
@@ -110,7 +112,7 @@ func (l *leg) endpoint(ctx context.Context) (remote.Endpoint, error) {
 	if err != nil {
 		return nil, err
 	}
-	ep, err = l.e.Open(ctx, row.Endpoint, row)
+	ep, err = l.pool.Open(ctx, func(ctx context.Context) (remote.Endpoint, error) { return l.e.Open(ctx, row.Endpoint, row) })
 	if err != nil {
 		return nil, err
 	}
@@ -194,15 +196,20 @@ func (l *leg) setOffline(err error) {
 	l.offline = err
 }
 
+// errHangs says that the last call was in vain and the next one would be, too.
+var errHangs = errors.New("it did not answer lately")
+
 // online returns the endpoint without asking it anything, or why it cannot be used.
 func (l *leg) online(ctx context.Context) (remote.Endpoint, error) {
 	l.mu.Lock()
 	ep, off := l.ep, l.offline
 	l.mu.Unlock()
-	if off != nil {
+	switch {
+	case off != nil:
 		return nil, &unreachable{off}
-	}
-	if ep != nil {
+	case l.pool.Doubtful():
+		return nil, &unreachable{errHangs}
+	case ep != nil:
 		return ep, nil
 	}
 	return l.check(ctx)

@@ -171,7 +171,8 @@ func (l *leg) moving(tx *cache.Tx) (bool, error) {
 func (l *leg) readFailed(err error) error {
 	switch {
 	case errors.Is(err, remote.ErrRootGone), errors.Is(err, remote.ErrUnavailable):
-		l.setDue() // the next cycle finds out whether it is gone
+		l.setDue()
+		l.wake() // a cycle finds out whether it is gone
 		return &unreachable{err}
 	case isAny(err, surprises):
 		l.setDue()
@@ -196,6 +197,9 @@ func (e *Engine) Reachable(ino cache.Ino) error {
 		h.l.mu.Lock()
 		offline := h.l.offline
 		h.l.mu.Unlock()
+		if offline == nil && h.l.pool.Doubtful() {
+			offline = errHangs
+		}
 		if offline == nil {
 			return nil
 		}

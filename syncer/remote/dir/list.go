@@ -42,7 +42,7 @@ func (d *Endpoint) List(ctx context.Context, dir remote.ItemID, page string) ([]
 		// Watched first, read then: what changes from here on comes as a hint.
 		d.watch.collect()
 		d.watch.add(p.fd, path)
-		if names, err = readNames(p.fd); err != nil {
+		if names, err = readNames(ctx, p.fd); err != nil {
 			return nil, "", fail("list directory", err)
 		}
 	}
@@ -61,8 +61,11 @@ func (d *Endpoint) List(ctx context.Context, dir remote.ItemID, page string) ([]
 func (d *Endpoint) entries(ctx context.Context, p dirFD, path string, names []string) ([]remote.Entry, error) {
 	entries := make([]remote.Entry, 0, len(names))
 	for i, name := range names {
-		if i%256 == 0 && ctx.Err() != nil {
-			return nil, ctx.Err()
+		if i%256 == 0 {
+			if err := ctx.Err(); err != nil {
+				return nil, err
+			}
+			remote.Progress(ctx)
 		}
 		if reserved(path == "", name) {
 			continue
@@ -79,8 +82,8 @@ func (d *Endpoint) entries(ctx context.Context, p dirFD, path string, names []st
 	return entries, nil
 }
 
-// readNames reads a directory from its beginning.
-func readNames(fd int) ([]string, error) {
+// readNames reads a directory from its beginning. It tells of its progress and ends when it is done.
+func readNames(ctx context.Context, fd int) ([]string, error) {
 	if _, err := unix.Seek(fd, 0, 0); err != nil {
 		return nil, err
 	}
@@ -97,6 +100,7 @@ func readNames(fd int) ([]string, error) {
 			return names, err
 		}
 		_, _, names = unix.ParseDirent(buf[:n], -1, names)
+		remote.Progress(ctx)
 	}
 }
 
@@ -116,7 +120,7 @@ func storedName(p dirFD, name string) (string, error) {
 		return "", err
 	}
 	defer unix.Close(dir)
-	names, err := readNames(dir)
+	names, err := readNames(context.Background(), dir)
 	if err != nil {
 		return "", err
 	}

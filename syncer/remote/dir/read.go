@@ -99,6 +99,7 @@ func (s *stream) Read(p []byte) (int, error) {
 	}
 	n, err := s.f.Read(p[:min(int64(len(p)), s.left)])
 	s.left -= int64(n)
+	remote.Progress(s.ctx)
 	if err == io.EOF { // shorter than it was
 		return 0, fmt.Errorf("read file: %w", remote.ErrChanged)
 	}

@@ -93,7 +93,7 @@ func (d *Endpoint) tryStaging(r dirFD, part string) (dirFD, error) {
 
 // sweep removes temporary files that no living session holds.
 func sweep(at int) error {
-	names, err := readNames(at)
+	names, err := readNames(context.Background(), at)
 	if err != nil {
 		return err
 	}
@@ -235,7 +235,7 @@ func (d *Endpoint) eachTrashed(visit func(fd int, f facts, it TrashItem) error) 
 		return fail("open trash", err)
 	}
 	defer s.close()
-	names, err := readNames(s.fd)
+	names, err := readNames(context.Background(), s.fd)
 	if err != nil {
 		return fail("list trash", err)
 	}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -33,15 +34,15 @@ const (
 type watcher struct {
 	session string
 	now     func() time.Time
-	every   time.Duration // between full listings, where hints are not enough
-	limit   int           // watches before the limit is taken for reached; tests lower it
-	waiting chan struct{} // held by the one Wait that reads events
+	every   time.Duration          // between full listings, where hints are not enough
+	limit   int                    // watches before the limit is taken for reached; tests lower it
+	waiting chan struct{}          // held by the one Wait that reads events
+	notice  atomic.Pointer[string] // why it polls; read without mu, which is held over system calls
 
 	mu      sync.Mutex
 	f       *os.File // nil: no inotify (yet)
 	raw     syscall.RawConn
 	polling bool // hints are not enough
-	notice  string
 	lost    bool // the root is not watched any more: start again
 	byWd    map[int32]*watched
 	root    *watched
@@ -84,7 +85,8 @@ func newWatcher(session string, now func() time.Time, every time.Duration, event
 func (w *watcher) poll(why string) {
 	if !w.polling {
 		w.polling = true
-		w.notice = fmt.Sprintf("%s; everything is looked through every %s", why, w.every)
+		notice := fmt.Sprintf("%s; everything is looked through every %s", why, w.every)
+		w.notice.Store(&notice)
 		w.rescan = w.now().Add(w.every)
 		if w.f != nil {
 			_ = w.f.SetReadDeadline(time.Unix(1, 0)) // a wait under way learns of rescan
@@ -93,9 +95,10 @@ func (w *watcher) poll(why string) {
 }
 
 func (w *watcher) message() string {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	return w.notice
+	if n := w.notice.Load(); n != nil {
+		return *n
+	}
+	return ""
 }
 
 func (w *watcher) reset() {

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"vdfs/syncer/remote"
+	"vdfs/syncer/remote/bounded"
 	"vdfs/syncer/remote/faulty"
 	"vdfs/syncer/remote/memory"
 	"vdfs/syncer/remote/remotetest"
@@ -49,6 +50,22 @@ func TestConformanceThroughAnEmptyScript(t *testing.T) {
 		h := harness(memory.New(memory.Options{PageSize: 100}))
 		plain := h.Open
 		h.Open = func(t testing.TB) remote.Endpoint { return faulty.Wrap(plain(t), &faulty.Script{}) }
+		return h
+	})
+}
+
+func TestConformanceThroughWorkers(t *testing.T) {
+	t.Parallel()
+	remotetest.Run(t, func(t *testing.T) remotetest.Harness {
+		h := harness(memory.New(memory.Options{PageSize: 100}))
+		plain := h.Open
+		h.Open = func(t testing.TB) remote.Endpoint {
+			ep, err := bounded.NewPool().Open(context.Background(), func(context.Context) (remote.Endpoint, error) { return plain(t), nil })
+			if err != nil {
+				t.Fatal(err)
+			}
+			return ep
+		}
 		return h
 	})
 }
