@@ -84,7 +84,7 @@ func childArgs(mountpoint string, f mountFlags) ([]string, error) {
 	}
 	args := []string{"mount", "--foreground", "--ready-fd", strconv.Itoa(daemon.ReadyFD)}
 	if f.from != "" {
-		from, err := daemon.EndpointDir(f.from)
+		from, err := daemon.EndpointPath(f.from) // looked at by the daemon: a dead disk would keep this process from ending
 		if err != nil {
 			return nil, err
 		}

@@ -9,6 +9,8 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
+	"time"
 
 	"vdfs/cmd/config"
 	"vdfs/cmd/control"
@@ -88,9 +90,9 @@ func RecoverMount(path string) (bool, error) { return fuse.Recover(path) }
 // Resolve makes a path absolute and free of symbolic links, as far as it exists.
 func Resolve(path string) (string, error) { return resolve(path) }
 
-// EndpointDir is the directory behind an endpoint as a person writes it: /path,
-// dir:/path or a relative path with a slash. Other storages are refused by name.
-func EndpointDir(endpoint string) (string, error) {
+// EndpointPath is the directory that a person means by an endpoint: /path, dir:/path or a relative path with a slash. It is
+// made absolute and not looked at. Other storages are refused by name.
+func EndpointPath(endpoint string) (string, error) {
 	path, isDir := strings.CutPrefix(endpoint, "dir:")
 	if !isDir {
 		if scheme, _, ok := strings.Cut(endpoint, ":"); ok && !strings.Contains(scheme, "/") {
@@ -100,11 +102,77 @@ func EndpointDir(endpoint string) (string, error) {
 	if path == "" {
 		return "", refuse(control.Usage, "endpoint %q names no directory", endpoint)
 	}
+	return filepath.Abs(path)
+}
+
+// endpointDir is EndpointPath free of symbolic links, unless its disk does not answer.
+func endpointDir(endpoint string) (string, error) {
+	path, err := EndpointPath(endpoint)
+	if err != nil || !answers(path, answerMax) {
+		return path, err
+	}
 	return resolve(path)
+}
+
+const (
+	// answerMax is how long a directory may take to say whether it is there: on a dead network disk a look may never
+	// return. The drive works without its endpoints, so nothing is worth a longer wait.
+	answerMax = 3 * time.Second
+	// firstAnswer is the same for one that is to become an endpoint: a disk may have to start turning.
+	firstAnswer = 15 * time.Second
+)
+
+// looks are the looks that have not returned, by path, so that a dead disk is waited for once.
+var looks struct {
+	sync.Mutex
+	under map[string]*glance
+}
+
+type glance struct {
+	since time.Time
+	said  chan struct{}
+}
+
+// answers reports whether the file system of a path says anything about it within the limit.
+func answers(path string, limit time.Duration) bool {
+	g := look(path)
+	timeout := time.NewTimer(limit - time.Since(g.since))
+	defer timeout.Stop()
+	select {
+	case <-g.said:
+		return true
+	case <-timeout.C:
+		return false
+	}
+}
+
+// look joins the look at a path that is under way, or begins one.
+func look(path string) *glance {
+	looks.Lock()
+	defer looks.Unlock()
+	if g := looks.under[path]; g != nil {
+		return g
+	}
+	g := &glance{time.Now(), make(chan struct{})}
+	if looks.under == nil {
+		looks.under = map[string]*glance{}
+	}
+	looks.under[path] = g
+	go func() {
+		_, _ = os.Stat(path) // whatever the answer is
+		looks.Lock()
+		defer looks.Unlock()
+		delete(looks.under, path)
+		close(g.said)
+	}()
+	return g
 }
 
 // usableEndpoint refuses a directory that cannot serve as an endpoint.
 func usableEndpoint(dir string) error {
+	if !answers(dir, firstAnswer) {
+		return refuse(control.Unreachable, "endpoint %s does not answer", dir)
+	}
 	fi, err := os.Stat(dir)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
@@ -164,6 +232,10 @@ func separate(mountpoint, endpoint, embedded string, state []string) error {
 	}
 	if endpoint == "" || endpoint == embedded {
 		return nil
+	}
+	contains := contains
+	if !answers(endpoint, answerMax) {
+		contains = below // its name has to do
 	}
 	var within []string
 	if contains(endpoint, mountpoint) {

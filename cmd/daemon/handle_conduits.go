@@ -41,7 +41,7 @@ func (h conduitHandler) Create(ctx context.Context, s control.ConduitSpec) (cont
 			}
 			continue
 		}
-		dir, err := EndpointDir(*e)
+		dir, err := endpointDir(*e)
 		if err != nil {
 			return control.ConduitStatus{}, err
 		}

@@ -77,18 +77,18 @@ func TestEndpointsAreReadAsPeopleWriteThem(t *testing.T) {
 	for in, want := range map[string]string{
 		root + "/real": root + "/real", "dir:" + root + "/link": root + "/real", root + "/link/sub/..": root + "/real", root + "/none/x": root + "/none/x",
 	} {
-		if got, err := EndpointDir(in); err != nil || got != want {
+		if got, err := endpointDir(in); err != nil || got != want {
 			t.Errorf("%s: %s, %v", in, got, err)
 		}
 	}
 	for _, in := range []string{"onedrive:/x", "s3://b/p", "webdav+https://u:secret@h/p", "rclone:r:p"} {
-		_, err := EndpointDir(in)
+		_, err := endpointDir(in)
 		refused(t, err, control.Usage, "not supported by this version")
 		if strings.Contains(err.Error(), "secret") {
 			t.Errorf("a secret is shown: %v", err)
 		}
 	}
-	_, err := EndpointDir("dir:")
+	_, err := endpointDir("dir:")
 	refused(t, err, control.Usage)
 }
 

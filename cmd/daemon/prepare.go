@@ -69,7 +69,7 @@ func (p *plan) checkEndpoint() error {
 	}
 	p.from = p.embedded
 	if p.asked {
-		if p.from, err = EndpointDir(p.From); err != nil {
+		if p.from, err = endpointDir(p.From); err != nil {
 			return err
 		}
 	}

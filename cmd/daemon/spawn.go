@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"strings"
 	"syscall"
+	"time"
 
 	"vdfs/cmd/control"
 )
@@ -59,7 +60,7 @@ func await(read io.Reader, cmd *exec.Cmd, logHint string) (control.Drive, error)
 	if decodeErr == nil && r.Drive != nil {
 		return *r.Drive, cmd.Process.Release()
 	}
-	exit := cmd.Wait()
+	exit := wait(cmd)
 	if decodeErr == nil && r.Error != nil {
 		return control.Drive{}, r.Error
 	}
@@ -67,6 +68,21 @@ func await(read io.Reader, cmd *exec.Cmd, logHint string) (control.Drive, error)
 		exit = errors.New("it ended before the drive was mounted")
 	}
 	return control.Drive{}, fmt.Errorf("start daemon: %w (see %s)", exit, logHint)
+}
+
+// endMax is how long a daemon that failed may take to end. One that looked at a dead disk ends when that disk does.
+const endMax = 5 * time.Second
+
+// wait reaps a daemon and says how it ended.
+func wait(cmd *exec.Cmd) error {
+	done := make(chan error, 1)
+	go func() { done <- cmd.Wait() }()
+	select {
+	case exit := <-done:
+		return exit
+	case <-time.After(endMax):
+		return errors.New("it does not end")
+	}
 }
 
 // Ready is the daemon's end of the start: it reports once. The zero Ready reports to nobody.

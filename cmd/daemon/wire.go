@@ -71,7 +71,7 @@ func offloadOptions(c config.Config) offload.Options {
 
 // openEndpoint opens the storage of a leg. Leg 0 is one that is only looked at before its conduit is made.
 func (d *daemon) openEndpoint(_ context.Context, endpoint string, leg cache.Leg) (remote.Endpoint, error) {
-	root, err := EndpointDir(endpoint)
+	root, err := endpointDir(endpoint)
 	if err != nil {
 		return nil, err
 	}
@@ -114,7 +114,7 @@ func (d *daemon) sameEndpoint(all []syncer.ConduitStatus) error {
 		if strings.HasPrefix(endpoint, drivePrefix) {
 			endpoint = c.Source
 		}
-		root, err := EndpointDir(endpoint)
+		root, err := endpointDir(endpoint)
 		if err != nil {
 			return err
 		}
