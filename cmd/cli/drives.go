@@ -196,7 +196,10 @@ func partly(err error, done bool) error {
 	return err
 }
 
-// gone waits until a process has ended. A process that cannot be watched counts as gone.
+// leaving is how long the end of a process takes at most, unless a dead disk holds it.
+const leaving = 3 * time.Second
+
+// gone waits until a process has ended, or would have but for a dead disk. A process that cannot be watched counts as gone.
 func gone(ctx context.Context, client *control.Client, pid int, limit time.Duration) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, limit, errors.New("the daemon is still running"))
 	defer cancel()
@@ -205,8 +208,17 @@ func gone(ctx context.Context, client *control.Client, pid int, limit time.Durat
 		return nil //nolint:nilerr // ended already
 	}
 	defer w.close()
+	var since time.Time // it began to leave
 	for {
 		if w.ended(100 * time.Millisecond) {
+			return nil
+		}
+		switch {
+		case !w.ending():
+			since = time.Time{}
+		case since.IsZero():
+			since = time.Now()
+		case time.Since(since) > leaving:
 			return nil
 		}
 		if ctx.Err() != nil {

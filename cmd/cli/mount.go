@@ -118,3 +118,11 @@ func (a *app) serve(ctx context.Context, paths config.Paths, mountpoint string, 
 	}
 	return err
 }
+
+// guard is not for people: see daemon.Guard.
+func (a *app) guard() *cobra.Command {
+	return &cobra.Command{
+		Use: daemon.GuardVerb, Hidden: true, Args: noArgs,
+		RunE: func(*cobra.Command, []string) error { return daemon.Guard() },
+	}
+}

@@ -24,11 +24,11 @@ func watch(pid int) (process, error) {
 func (p process) ended(d time.Duration) bool {
 	fds := []unix.PollFd{{Fd: int32(p.fd), Events: unix.POLLIN}}
 	n, err := unix.Poll(fds, int(d.Milliseconds()))
-	return n > 0 || (err != nil && !errors.Is(err, unix.EINTR)) || p.ending()
+	return n > 0 || (err != nil && !errors.Is(err, unix.EINTR))
 }
 
-// ending reports whether the process has left for good but for threads that a dead disk does not let go of. It runs no
-// code any more, so whatever it had to do is done.
+// ending reports whether the process has begun to leave. It runs no code any more, so whatever it had to do is done; what
+// can keep it now is a dead disk that does not let a thread go.
 func (p process) ending() bool {
 	f, err := os.Open(fmt.Sprintf("/proc/%d/status", p.pid))
 	if err != nil {

@@ -67,6 +67,7 @@ type daemon struct {
 	file   *logFile // nil in the foreground
 	parts  *parts
 	server *fuse.Server
+	guard  *guard // nil: this user cannot have one
 	socket net.Listener
 	http   *http.Server
 	record Running
@@ -182,6 +183,7 @@ func (d *daemon) mount(ctx context.Context) (err error) {
 		return err
 	}
 	d.parts.awaitCloses = d.server.AwaitCloses
+	d.guarded()
 	d.http = control.NewServer(d.handlers())
 	d.record = Running{control.Path(d.plan.mountpoint), control.Path(d.plan.Paths.Socket()), os.Getpid()}
 	if err := record(d.plan.Paths.Drives, d.record); err != nil {
@@ -189,6 +191,17 @@ func (d *daemon) mount(ctx context.Context) (err error) {
 		d.log.Warn("drive cannot be found by its mountpoint", "error", err)
 	}
 	return nil
+}
+
+// guarded starts the guard of the mount. Without one all works that works at all while the daemon lives.
+func (d *daemon) guarded() {
+	m, err := mountAt(d.plan.mountpoint)
+	if err == nil && m != nil {
+		d.guard, err = startGuard(m.minor)
+	}
+	if err != nil {
+		d.log.Debug("mount is not guarded against a killed daemon", "error", err)
+	}
 }
 
 // serve runs every part until the mount is gone; see the package documentation for the order of the end.
@@ -247,6 +260,11 @@ func (d *daemon) drain() {
 // close lets go of everything that start took.
 func (d *daemon) close() error {
 	var errs []error
+	if d.guard != nil {
+		if err := d.guard.dismiss(); err != nil {
+			d.log.Warn("guard of the mount was not there any more", "error", err)
+		}
+	}
 	if d.record.PID != 0 {
 		errs = append(errs, forget(d.plan.Paths.Drives, d.record))
 	}

@@ -85,21 +85,45 @@ func (p *plan) checkEndpoint() error {
 	return separate(p.mountpoint, endpoint, p.embedded, p.state)
 }
 
-// soleDaemon refuses to start beside a daemon of the same drive.
+// soleDaemon refuses to start beside a daemon of the same drive. One whose mount is gone is about to end, and waited for.
 func soleDaemon(ctx context.Context, paths config.Paths) error {
+	again := time.NewTicker(50 * time.Millisecond)
+	defer again.Stop()
+	for deadline := time.Now().Add(lockWait); ; {
+		d, err := runningDaemon(ctx, paths)
+		if err != nil || d == nil {
+			return err
+		}
+		if d.Detached {
+			return refuse(control.Failed, "the daemon of this drive (pid %d) was detached from %s and ends with the last program that uses it: try again then", d.PID, d.Mountpoint)
+		}
+		m, err := mountAt(string(d.Mountpoint))
+		if err != nil {
+			return err
+		}
+		if m != nil || time.Now().After(deadline) {
+			return refuse(control.Failed, "a daemon of this drive is running already (pid %d): it is mounted at %s", d.PID, d.Mountpoint)
+		}
+		select {
+		case <-again.C:
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+}
+
+// runningDaemon asks for the daemon of the drive; nil: there is none.
+func runningDaemon(ctx context.Context, paths config.Paths) (*control.Drive, error) {
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
 	d, err := control.NewClient(paths.Socket()).Drive(ctx)
-	if err == nil && d.Detached {
-		return refuse(control.Failed, "the daemon of this drive (pid %d) was detached from %s and ends with the last program that uses it: try again then", d.PID, d.Mountpoint)
-	}
 	if err == nil {
-		return refuse(control.Failed, "a daemon of this drive is running already (pid %d): it is mounted at %s", d.PID, d.Mountpoint)
+		return &d, nil
 	}
 	if control.AsError(err).Code == control.NoDrive {
-		return nil
+		return nil, nil
 	}
-	return err
+	return nil, err
 }
 
 func missing(path string) (bool, error) {

@@ -3,6 +3,7 @@ package drive
 import (
 	"fmt"
 	"sync"
+	"time"
 
 	"github.com/hanwen/go-fuse/v2/fs"
 	"github.com/hanwen/go-fuse/v2/fuse"
@@ -13,6 +14,7 @@ import (
 type Freezer struct {
 	fuse.RawFileSystem
 	server *fuse.Server
+	at     string
 
 	mu     sync.Mutex
 	frozen chan struct{} // closed by Thaw; nil: it answers
@@ -26,7 +28,7 @@ func NewFreezer(from, at string) (*Freezer, error) {
 	}
 	// Nothing may be kept by the kernel, and nothing be read past this server.
 	options := fuse.MountOptions{FsName: "freezer", Name: "freezer", DisabledCapabilities: fuse.CAP_PASSTHROUGH}
-	f := &Freezer{RawFileSystem: fs.NewNodeFS(root, &fs.Options{MountOptions: options, NullPermissions: true})}
+	f := &Freezer{at: at, RawFileSystem: fs.NewNodeFS(root, &fs.Options{MountOptions: options, NullPermissions: true})}
 	if f.server, err = fuse.NewServer(f, at, &options); err != nil {
 		return nil, fmt.Errorf("mount %s: %w", at, err)
 	}
@@ -34,10 +36,23 @@ func NewFreezer(from, at string) (*Freezer, error) {
 	return f, f.server.WaitMount()
 }
 
-// Close thaws and unmounts.
+// Close thaws, unmounts, and waits until the last process that used it has let go.
 func (f *Freezer) Close() error {
 	f.Thaw()
-	return f.server.Unmount()
+	if err := lazyUnmount(f.at); err != nil {
+		return err
+	}
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		f.server.Wait()
+	}()
+	select {
+	case <-ended:
+		return nil
+	case <-time.After(endLimit):
+		return fmt.Errorf("unmount %s: it is still in use", f.at)
+	}
 }
 
 // Freeze leaves every look and read from now on without an answer.
