@@ -14,7 +14,8 @@ type Options struct {
 	Dir string
 	// Device names this machine in conflict files and origins.
 	Device string
-	// Clock tells the time; nil: time.Now.
+	// Clock tells the time; nil: that of the kernel's file systems, so that the drive's own stamps go with those of the
+	// backing files.
 	Clock Clock
 	// Logger receives what no caller can be told; nil: discarded.
 	Logger *slog.Logger

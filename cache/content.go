@@ -316,7 +316,10 @@ func (c *Cache) live(n *Node) error {
 	if err != nil {
 		return err
 	}
-	n.Size, n.Mtime, n.Ctime = info.size, info.mtime, max(n.Ctime, info.ctime)
+	if n.Mtime != info.mtime { // as in settle
+		n.Ctime = max(n.Ctime, info.ctime)
+	}
+	n.Size, n.Mtime = info.size, info.mtime
 	return nil
 }
 

@@ -74,7 +74,7 @@ func (tx *Tx) UpdateNode(n Node) error {
 		target = blob(n.Target)
 		n.Size = int64(len(target))
 	}
-	ok, err := tx.changed(`UPDATE nodes SET mode=?, uid=?, gid=?, rdev=?, size=CASE WHEN writing THEN size ELSE ? END, atime=?, mtime=?, ctime=?,
+	ok, err := tx.changed(`UPDATE nodes SET mode=?, uid=?, gid=?, rdev=?, size=CASE WHEN writing THEN size ELSE ? END, atime=?, mtime=?, ctime=max(ctime, ?),
 		target=?, version=?, hash=?, residency=?, listing=? WHERE ino=? RETURNING ino`,
 		n.Mode&0o7777, n.UID, n.GID, n.Rdev, n.Size, n.Atime, n.Mtime, n.Ctime, target, n.Version, n.Hash, n.Residency, n.Listing, n.Ino)
 	if err != nil {
@@ -101,13 +101,13 @@ func (tx *Tx) SetListing(ino Ino, l Listing) error {
 }
 
 // touchDir is the part that a change of a directory's entries has in the directory: its times, its links. It
-// answers what the callers need of the directory, so that a create needs no further look.
+// answers what the callers need of the directory, so that a create needs no further look. The ctime grows with every
+// change, however fast they come and whatever the system's clock does: by it the kernel's listing is known to be current.
 func (tx *Tx) touchDir(dir Ino, links int) (parent Node, err error) {
-	now := tx.Now()
-	ok, err := tx.queryRow("UPDATE nodes SET mtime=?, ctime=?, nlink=nlink+? WHERE ino=? AND kind=2 AND nlink>0 RETURNING listing, place, mode, gid",
+	ok, err := tx.queryRow("UPDATE nodes SET mtime=max(ctime+1, ?1), ctime=max(ctime+1, ?1), nlink=nlink+?2 WHERE ino=?3 AND kind=2 AND nlink>0 RETURNING listing, place, mode, gid",
 		func(r *row) {
 			parent = Node{Ino: dir, Kind: Dir, Listing: Listing(r.int()), Place: PlaceID(r.int()), Mode: uint32(r.int()), GID: uint32(r.int())}
-		}, now, now, links, dir)
+		}, tx.Now(), links, dir)
 	if err != nil || ok {
 		return parent, err
 	}
@@ -123,7 +123,7 @@ func (tx *Tx) touchDir(dir Ino, links int) (parent Node, err error) {
 
 // addLink counts one more or one fewer name of a node, which moves its ctime, and returns how many there are.
 func (tx *Tx) addLink(ino Ino, by int) (int64, error) {
-	n, ok, err := get(tx, (*row).int, "UPDATE nodes SET nlink=nlink+?, ctime=? WHERE ino=? RETURNING nlink", by, tx.Now(), ino)
+	n, ok, err := get(tx, (*row).int, "UPDATE nodes SET nlink=nlink+?, ctime=max(ctime, ?) WHERE ino=? RETURNING nlink", by, tx.Now(), ino)
 	if err == nil && !ok {
 		err = fmt.Errorf("link node %d: %w", ino, ErrNotFound)
 	}

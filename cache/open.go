@@ -14,6 +14,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"vdfs/internal/clock"
 	"vdfs/internal/durable"
 )
 
@@ -27,6 +28,13 @@ const readerConns = 4
 // (ErrLocked), brings the index up to this version (ErrNewerIndex, ErrDamaged: nothing was changed) and mends what a
 // crash left behind. It starts nothing in the background: that is Run.
 func Open(ctx context.Context, opt Options) (*Cache, error) {
+	if opt.Clock == nil {
+		files, err := clock.New()
+		if err != nil {
+			return nil, fmt.Errorf("open cache: %w", err)
+		}
+		opt.Clock = files.Now
+	}
 	opt = opt.withDefaults()
 	if err := makeDirs(opt.Dir); err != nil {
 		return nil, fmt.Errorf("open cache: %w", err)

@@ -5,7 +5,10 @@ import (
 	"math"
 )
 
-const setgid = 0o2000
+const (
+	setuid = 0o4000
+	setgid = 0o2000
+)
 
 // Lookup finds a name in a directory. ErrNotListed: it is not there, and the directory's children are not all known.
 func (c *Cache) Lookup(parent Ino, name string) (Entry, error) {
@@ -318,16 +321,41 @@ func (c *Cache) truncate(ino Ino, size int64) error {
 	return o.Close()
 }
 
+// at puts a time in the place of "now".
+func (a Attrs) at(now int64) Attrs {
+	if a.AtimeNow {
+		a.Atime = &now
+	}
+	if a.MtimeNow {
+		a.Mtime = &now
+	}
+	return a
+}
+
+// WithoutSetid is a mode without the bits that a change of owner or content by another must not leave on a program.
+// Without group execution the group bit means mandatory locking and stays.
+func WithoutSetid(mode uint32) uint32 {
+	mode &^= setuid
+	if mode&0o010 != 0 {
+		mode &^= setgid
+	}
+	return mode
+}
+
 func (tx *Tx) setAttr(ino Ino, a Attrs) (Node, error) {
 	n, err := tx.Node(ino)
 	if err != nil {
 		return n, err
 	}
-	sent := false // whether an endpoint could keep the change
+	a = a.at(tx.Now())
+	was := n.Mode
 	if a.Mode != nil {
-		sent = n.Mode != *a.Mode&0o7777
 		n.Mode = *a.Mode & 0o7777
 	}
+	if a.NoSetid && n.Kind != Dir {
+		n.Mode = WithoutSetid(n.Mode)
+	}
+	sent := n.Mode != was // whether an endpoint could keep the change
 	if a.UID != nil {
 		n.UID = *a.UID
 	}
@@ -347,10 +375,8 @@ func (tx *Tx) setAttr(ino Ino, a Attrs) (Node, error) {
 			return n, err
 		}
 	}
-	if a.Mode != nil || a.UID != nil || a.GID != nil || a.Atime != nil || a.Mtime != nil {
-		n.Ctime = tx.Now()
-		err = tx.exec("UPDATE nodes SET mode=?, uid=?, gid=?, atime=?, mtime=?, ctime=? WHERE ino=?", n.Mode, n.UID, n.GID, n.Atime, n.Mtime, n.Ctime, ino)
-	}
+	n.Ctime = max(n.Ctime, tx.Now())
+	err = tx.exec("UPDATE nodes SET mode=?, uid=?, gid=?, atime=?, mtime=?, ctime=? WHERE ino=?", n.Mode, n.UID, n.GID, n.Atime, n.Mtime, n.Ctime, ino)
 	if err == nil && sent {
 		err = tx.markNode(ino, 0)
 	}

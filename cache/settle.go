@@ -191,13 +191,14 @@ func (c *Cache) settleLeft(ctx context.Context) error {
 }
 
 // settle writes what a backing file says into the index. last: nobody writes any more, the file may be sent when it has
-// rested for its quiet period. A node that is not marked, or has another content, is left alone.
+// rested for its quiet period. A node that is not marked, or has another content, is left alone. The file's ctime counts
+// only if its bytes changed, which moves its mtime: our own marks on it move the ctime too.
 func (tx *Tx) settle(ino Ino, id ContentID, info fileInfo, last bool) error {
 	writing := 1
 	if last {
 		writing = 0
 	}
-	found, err := tx.changed(`UPDATE nodes SET size=?3, mtime=?4, ctime=max(ctime, ?5), writing=?6
+	found, err := tx.changed(`UPDATE nodes SET size=?3, mtime=?4, ctime=CASE mtime WHEN ?4 THEN ctime ELSE max(ctime, ?5) END, writing=?6
 		WHERE ino=?1 AND content=?2 AND writing=1 RETURNING ino`, ino, id, info.size, info.mtime, info.ctime, writing)
 	if err != nil || !found {
 		return err

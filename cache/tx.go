@@ -58,7 +58,7 @@ func (c *Cache) update(origin LegID, mount bool, fn func(*Tx) error) error {
 	if origin != 0 {
 		c.feed.waitForRoom()
 	}
-	tx := &Tx{c: c, origin: origin, writable: true, now: c.now()}
+	tx := &Tx{c: c, origin: origin, writable: true}
 	err := c.transact(tx, mount, fn)
 	for _, f := range tx.finally {
 		f()
@@ -112,7 +112,8 @@ func (c *Cache) transact(tx *Tx, mount bool, fn func(*Tx) error) (err error) {
 	return nil
 }
 
-// Now is the time of the transaction: one for all it writes.
+// Now is the time of the transaction: one for all it writes. A writer asks for it with the writer's lock held, so that
+// the times are in the order of the commits.
 func (tx *Tx) Now() int64 {
 	if tx.now == 0 {
 		tx.now = tx.c.now()

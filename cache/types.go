@@ -123,12 +123,14 @@ type Entry struct {
 // Caller is who asked for an operation through the mount.
 type Caller struct{ UID, GID uint32 }
 
-// Attrs is a change of attributes; nil fields stay.
+// Attrs is a change of attributes; nil fields stay. Any change moves the ctime, even one of nothing, as chown(2) does.
 type Attrs struct {
-	Mode         *uint32
-	UID, GID     *uint32
-	Size         *int64
-	Atime, Mtime *int64
+	Mode               *uint32
+	UID, GID           *uint32
+	Size               *int64
+	Atime, Mtime       *int64
+	AtimeNow, MtimeNow bool // the time of the change, in place of a given one
+	NoSetid            bool // takes the set-id bits off, unless it is a directory; see WithoutSetid
 }
 
 // RenameFlags are those of renameat2(2) that the drive honours.

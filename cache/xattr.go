@@ -69,7 +69,7 @@ func (tx *Tx) countXattrs(ino Ino, changed bool, by int) error {
 	if !changed {
 		by = 0
 	}
-	return tx.exec("UPDATE nodes SET xattrs = xattrs + ?, ctime = ? WHERE ino = ?", by, tx.Now(), ino)
+	return tx.exec("UPDATE nodes SET xattrs = xattrs + ?, ctime = max(ctime, ?) WHERE ino = ?", by, tx.Now(), ino)
 }
 
 // ListXattr reads the names of a node's extended attributes.

@@ -95,9 +95,6 @@ func (d *drive) GetAttr(_ <-chan struct{}, input *fuse.GetAttrIn, out *fuse.Attr
 func (d *drive) SetAttr(cancel <-chan struct{}, input *fuse.SetAttrIn, out *fuse.AttrOut) fuse.Status {
 	ino := cache.Ino(input.NodeId)
 	attrs := attrsOf(input)
-	if err := d.dropSetid(ino, input, &attrs); err != nil {
-		return d.fail("setattr", input.NodeId, err)
-	}
 	resized := attrs.Size != nil
 	if fh, ok := input.GetFh(); ok && resized {
 		if f := d.files.get(fh); f != nil && f.write {
@@ -153,45 +150,29 @@ func attrsOf(input *fuse.SetAttrIn) (a cache.Attrs) {
 		s := int64(size)
 		a.Size = &s
 	}
-	if t, ok := input.GetATime(); ok {
+	a.AtimeNow, a.MtimeNow = input.Valid&fuse.FATTR_ATIME_NOW != 0, input.Valid&fuse.FATTR_MTIME_NOW != 0
+	if t, ok := input.GetATime(); ok && !a.AtimeNow {
 		ns := nanos(t)
 		a.Atime = &ns
 	}
-	if t, ok := input.GetMTime(); ok {
+	if t, ok := input.GetMTime(); ok && !a.MtimeNow {
 		ns := nanos(t)
 		a.Mtime = &ns
 	}
+	a.NoSetid = a.Mode == nil && losesSetid(input)
 	return a
 }
 
-// setid are the bits that a change of owner or content by another must not leave on a program.
+// losesSetid tells whether a change takes the set-id bits off, which the kernel leaves to us since we asked for
+// HANDLE_KILLPRIV_V2: chown always does, also one of nothing, which arrives as a request without a field; truncation when
+// the kernel says so.
+func losesSetid(input *fuse.SetAttrIn) bool {
+	const chown, notFields = fuse.FATTR_UID | fuse.FATTR_GID, fuse.FATTR_FH | fuse.FATTR_LOCKOWNER
+	return input.Valid&(chown|fuse.FATTR_KILL_SUIDGID) != 0 || input.Valid&^notFields == 0
+}
+
+// setid are the bits that cache.WithoutSetid is about.
 const setid = unix.S_ISUID | unix.S_ISGID
-
-// withoutSetid is the mode after such a change. Without group execution the group bit means mandatory locking and stays.
-func withoutSetid(mode uint32) uint32 {
-	mode &^= unix.S_ISUID
-	if mode&unix.S_IXGRP != 0 {
-		mode &^= unix.S_ISGID
-	}
-	return mode
-}
-
-// dropSetid adds to a change what the kernel leaves to us since we asked for HANDLE_KILLPRIV_V2: chown always takes the
-// bits off a file, truncation when the kernel says so.
-func (d *drive) dropSetid(ino cache.Ino, input *fuse.SetAttrIn, attrs *cache.Attrs) error {
-	chown := attrs.UID != nil || attrs.GID != nil
-	if attrs.Mode != nil || !chown && input.Valid&fuse.FATTR_KILL_SUIDGID == 0 {
-		return nil
-	}
-	n, err := d.cache.Attr(ino)
-	if err != nil {
-		return err
-	}
-	if mode := withoutSetid(n.Mode); n.Kind == cache.File && mode != n.Mode {
-		attrs.Mode = &mode
-	}
-	return nil
-}
 
 // setidGeneration counts how often a mode with those bits was set, so that handles need not look at the mode before
 // every write.
@@ -209,8 +190,8 @@ func (d *drive) killSetid(f *file) error {
 	if err != nil {
 		return err
 	}
-	if mode := withoutSetid(n.Mode); mode != n.Mode {
-		if _, err := d.cache.SetAttr(f.Ino(), cache.Attrs{Mode: &mode}); err != nil {
+	if cache.WithoutSetid(n.Mode) != n.Mode {
+		if _, err := d.cache.SetAttr(f.Ino(), cache.Attrs{NoSetid: true}); err != nil {
 			return err
 		}
 	}

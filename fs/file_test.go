@@ -310,6 +310,13 @@ func TestSetidBitsGoWithAnUnprivilegedWrite(t *testing.T) {
 	if st := e.stat("f"); st.Mode&0o7777 != 0o755 {
 		t.Fatalf("mode %o after chown", st.Mode)
 	}
+	must(t, unix.Mkfifo(e.path("fifo"), 0))
+	must(t, unix.Chmod(e.path("fifo"), 0o6755))
+	before := e.stat("fifo")
+	must(t, os.Chown(e.path("fifo"), -1, -1))
+	if st := e.stat("fifo"); st.Mode&0o7777 != 0o755 || st.Ctim == before.Ctim {
+		t.Fatalf("a fifo after chown of nothing: mode %o, ctime %v, was %v", st.Mode, st.Ctim, before.Ctim)
+	}
 	if os.Getuid() == 0 {
 		return // CAP_FSETID keeps them over writes
 	}
@@ -325,6 +332,11 @@ func TestSetidBitsGoWithAnUnprivilegedWrite(t *testing.T) {
 	must(t, err)
 	if st := e.stat("f"); st.Mode&0o7777 != 0o755 {
 		t.Fatalf("mode %o after a second write", st.Mode)
+	}
+	must(t, unix.Chmod(e.path("f"), 0o4755))
+	must(t, open(t, e.path("f"), os.O_RDONLY|os.O_TRUNC).Close())
+	if st := e.stat("f"); st.Mode&0o7777 != 0o755 || st.Size != 0 {
+		t.Fatalf("mode %o and %d bytes after O_RDONLY|O_TRUNC", st.Mode, st.Size)
 	}
 }
 

@@ -40,9 +40,10 @@ func (d *drive) Open(cancel <-chan struct{}, input *fuse.OpenIn, out *fuse.OpenO
 	ino := cache.Ino(input.NodeId)
 	mode := input.Flags & unix.O_ACCMODE
 	write, truncate := mode != unix.O_RDONLY, input.Flags&unix.O_TRUNC != 0
+	killSetid := input.Mode&fuse.OPEN_KILL_SUIDGID != 0
 	if truncate && !write {
 		zero := int64(0)
-		n, err := d.cache.SetAttr(ino, cache.Attrs{Size: &zero})
+		n, err := d.cache.SetAttr(ino, cache.Attrs{Size: &zero, NoSetid: killSetid})
 		if err != nil {
 			return d.fail("open", input.NodeId, err)
 		}
@@ -57,7 +58,7 @@ func (d *drive) Open(cancel <-chan struct{}, input *fuse.OpenIn, out *fuse.OpenO
 		return d.fail("open", input.NodeId, errors.Join(syscall.ESTALE, of.Close()))
 	}
 	f := &file{OpenFile: of, write: write}
-	if err := d.prepare(f, mode, truncate, input.Mode&fuse.OPEN_KILL_SUIDGID != 0); err != nil {
+	if err := d.prepare(f, mode, truncate, killSetid); err != nil {
 		return d.fail("open", input.NodeId, errors.Join(err, of.Close()))
 	}
 	if fresh == unsure {

@@ -163,7 +163,7 @@ func explainOpen(err error) error {
 // CacheOptions open the cache of a drive; vdfs doctor uses them without a daemon.
 func CacheOptions(p config.Paths, c config.Config, log *slog.Logger) cache.Options {
 	return cache.Options{
-		Dir: c.CacheDir(p), Device: c.Device.Name, Clock: time.Now, Logger: log,
+		Dir: c.CacheDir(p), Device: c.Device.Name, Logger: log,
 		LocalOnly: config.LocalOnly, UID: uint32(os.Getuid()), GID: uint32(os.Getgid()),
 	}
 }
