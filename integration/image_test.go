@@ -25,12 +25,23 @@ func needRoot(t *testing.T, why string) {
 	}
 }
 
+// needLoop skips a test where the machine, as many a container, lends nobody a loop device.
+func needLoop(t *testing.T) {
+	t.Helper()
+	control, err := os.OpenFile("/dev/loop-control", os.O_RDWR, 0)
+	if err != nil {
+		t.Skipf("*** SKIPPED: no loop devices here: %v ***", err)
+	}
+	must(t, control.Close())
+}
+
 // newImage makes and mounts an image. Whatever the test does, nothing of it stays: make it before the drive that uses
 // it, so that the drive is gone first.
 func newImage(t *testing.T, megabytes int64) *image {
 	t.Helper()
 	needRoot(t, "mount a file system")
 	need(t, "mkfs.ext4", "losetup")
+	needLoop(t)
 	base := t.TempDir()
 	file := filepath.Join(base, "image")
 	must(t, os.WriteFile(file, nil, 0o600))
