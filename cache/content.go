@@ -40,6 +40,9 @@ type contentStore struct {
 	epoch atomic.Uint64 // counts rounds of syncing; see stamp
 	bytes atomic.Int64  // bytes present in all contents of the index
 	dirty atomic.Bool   // something was written since the last round of syncing began
+	swept atomic.Bool   // leftovers of other processes were removed
+
+	leaving sync.Map // ids of contents whose rows are gone, or about to be, and whose files are about to go
 
 	notes    notes
 	removals removals
@@ -290,6 +293,8 @@ func (tx *Tx) removeContent(id ContentID) error {
 	c := tx.c
 	c.store.notes.drop(id)
 	if c.store.dir != "" { // else the index is being recovered before the contents: the sweep finds the file
+		c.store.leaving.Store(id, nil) // before the row goes: whoever finds none knows why
+		tx.onUndo(func() { c.store.leaving.Delete(id) })
 		tx.onCommit(func() { c.store.removals.add(id) })
 	}
 	return nil

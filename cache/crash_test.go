@@ -223,6 +223,15 @@ func TestDoctorFindsAndMendsBrokenContents(t *testing.T) {
 	odd := makeFile(t, c, "odd", "its row lies")
 	closeIt(t, c)
 	c = openContents(t, dir)
+	if problems, err := c.checkContents(ctx); err != nil || len(problems) != 0 {
+		t.Fatalf("before the sweep: %v, %v", problems, err)
+	}
+	if err := c.sweep(ctx); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(c.store.path(stray.id), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
 	if problems, err := c.checkContents(ctx); err != nil || len(problems) != 1 || problems[0].What != wrongStray {
 		t.Fatalf("before: %v, %v", problems, err)
 	}
@@ -259,6 +268,57 @@ func TestDoctorFindsAndMendsBrokenContents(t *testing.T) {
 	want(t, "odd", content(t, c, odd.Ino), "its row lies")
 	want(t, "lost", rowOf(t, c, lost.Ino).Residency, None)
 	want(t, "bytes", c.store.bytes.Load(), int64(len("fine")+len("its row lies"))-5) // the made-up row was never counted in
+}
+
+// TestDoctorTakesNoWorkUnderWayForDamage looks between the commit of a deletion and the removal of the file, and when the
+// row of a content goes after it was read.
+func TestDoctorTakesNoWorkUnderWayForDamage(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	c := openContents(t, dir)
+	gone := makeFile(t, c, "gone", "bytes")
+	kept := makeFile(t, c, "kept", "bytes")
+	closeIt(t, c)
+	c = openContents(t, dir)
+	if err := c.sweep(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	sound := func(when string) {
+		t.Helper()
+		if problems, err := c.checkContents(t.Context()); err != nil || len(problems) != 0 {
+			t.Errorf("%s: %v, %v", when, problems, err)
+		}
+	}
+	if err := c.update(0, true, func(tx *Tx) error {
+		tx.onCommit(func() { sound("row gone, file there") }) // before the file's own turn
+		e, err := tx.mustEntry(RootIno, "gone")
+		if err != nil {
+			return err
+		}
+		return tx.unlink(e)
+	}); err != nil {
+		t.Fatal(err)
+	}
+	sound("afterwards")
+	if _, err := os.Lstat(c.store.path(gone.Content)); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("the file of the deleted name: %v", err)
+	}
+	err := c.eachContent(t.Context(), func(h held) error {
+		if h.id != kept.Content {
+			return nil
+		}
+		h.ino = 0 // its lease is ours already
+		if err := c.update(0, true, func(tx *Tx) error { return tx.removeContent(h.id) }); err != nil {
+			return err
+		}
+		return c.look(h, func(held) error {
+			t.Error("a content was judged by a row that is gone")
+			return nil
+		})
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
 }
 
 func TestAnIndexMadeAnewSavesWhatItDoesNotKnow(t *testing.T) {

@@ -51,10 +51,29 @@ func (c *Cache) checkContents(ctx context.Context) ([]Problem, error) {
 		return out, err
 	}
 	out = append(out, owners...)
+	strays, err := c.checkStrays(ctx)
+	return append(out, strays...), err
+}
+
+// checkStrays looks for backing files that nothing is left of but themselves. Until the sweep of this process is through, such
+// files are the work it is there for; one whose row went a moment ago is about to follow it.
+func (c *Cache) checkStrays(ctx context.Context) (out []Problem, err error) {
+	if !c.store.swept.Load() {
+		return nil, nil
+	}
 	err = c.sweepAll(ctx, c.store.older, func(path string) error {
-		if id, err := strconv.ParseInt(filepath.Base(path), 16, 64); err == nil && !c.files.uses(ContentID(id)) && !c.store.removals.has(ContentID(id)) {
-			out = append(out, Problem{wrongStray, path, true})
+		id, err := strconv.ParseInt(filepath.Base(path), 16, 64)
+		if err != nil || c.files.uses(ContentID(id)) {
+			return nil
 		}
+		if _, leaves := c.store.leaving.Load(ContentID(id)); leaves {
+			return nil
+		}
+		// Looked at last: what was leaving when its row was missed is gone by now.
+		if _, err := os.Lstat(path); errors.Is(err, os.ErrNotExist) {
+			return nil
+		}
+		out = append(out, Problem{wrongStray, path, true})
 		return nil
 	})
 	return out, err
@@ -123,19 +142,21 @@ func (c *Cache) look(h held, f func(held) error) error {
 		return nil // in use: rows and file differ by design
 	}
 	defer c.files.endExclusive(lease)
-	same := false
-	err = c.read(func(tx *Tx) (err error) {
-		same, err = tx.queryRow(`SELECT 1 FROM contents WHERE id=? AND present=? AND size=?`, func(*row) {}, h.id, h.present, h.size)
-		return err
-	})
-	if err != nil || !same {
-		return err // changed since the page was read
-	}
 	info, err := statPath(c.store.path(h.id))
 	if err != nil && !errors.Is(err, os.ErrNotExist) {
 		return err
 	}
 	h.fileMissing, h.fileSize = err != nil, info.size
+	// After the look at the file: a row goes before its file does.
+	same := false
+	err = c.read(func(tx *Tx) (err error) {
+		same, err = tx.queryRow(`SELECT 1 FROM contents c LEFT JOIN nodes n ON n.ino=c.ino AND n.content=c.id
+			WHERE c.id=? AND c.present=? AND c.size=? AND (n.ino IS NOT NULL)=?`, func(*row) {}, h.id, h.present, h.size, h.owned)
+		return err
+	})
+	if err != nil || !same {
+		return err // changed since the page was read
+	}
 	return f(h)
 }
 

@@ -74,13 +74,6 @@ func (r *removals) add(id ContentID) {
 	}
 }
 
-func (r *removals) has(id ContentID) bool {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	_, ok := r.m[id]
-	return ok
-}
-
 func (r *removals) all() []ContentID {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -112,6 +105,7 @@ func (c *Cache) removeDropped() (some bool, err error) {
 			c.log.Warn("backing file not removed", "content", int64(id), "error", err)
 		}
 		c.store.removals.done(id)
+		c.store.leaving.Delete(id)
 	}
 	return true, nil
 }

@@ -43,7 +43,11 @@ func (c *Cache) salvage(ctx context.Context) error {
 // through one directory after the other next to everything else, so it leaves all files alone that this process made:
 // their rows come after them.
 func (c *Cache) sweep(ctx context.Context) error {
-	return c.sweepAll(ctx, c.store.older, removeIfThere)
+	if err := c.sweepAll(ctx, c.store.older, removeIfThere); err != nil {
+		return err
+	}
+	c.store.swept.Store(true)
+	return nil
 }
 
 func (c *Cache) sweepAll(ctx context.Context, limit ContentID, putAway func(path string) error) error {

@@ -20,6 +20,7 @@ type Tx struct {
 	changes  []Change
 	after    []func()
 	finally  []func()
+	undone   []func()
 }
 
 // View calls fn with a snapshot of the index. The snapshot does not see writes that commit meanwhile.
@@ -64,6 +65,9 @@ func (c *Cache) update(origin LegID, mount bool, fn func(*Tx) error) error {
 		f()
 	}
 	if err != nil {
+		for _, f := range tx.undone {
+			f()
+		}
 		return err
 	}
 	for _, f := range tx.after {
@@ -123,6 +127,9 @@ func (tx *Tx) Now() int64 {
 
 // onCommit runs f after the transaction has committed, outside the writer's lock.
 func (tx *Tx) onCommit(f func()) { tx.after = append(tx.after, f) }
+
+// onUndo runs f when the transaction was undone, outside the writer's lock.
+func (tx *Tx) onUndo(f func()) { tx.undone = append(tx.undone, f) }
 
 // onEnd runs f after the transaction has committed or was undone, outside the writer's lock and before onCommit's.
 func (tx *Tx) onEnd(f func()) { tx.finally = append(tx.finally, f) }

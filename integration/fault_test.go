@@ -141,8 +141,11 @@ func (r *faultRun) recover(name string, cause error) {
 	}
 }
 
-// compare compares the drive with what was acknowledged.
+// compare compares the drive with what was acknowledged, and has it examined.
 func (r *faultRun) compare() error {
+	if err := r.tries("doctor"); err != nil {
+		return err
+	}
 	for _, m := range r.models {
 		m.crash()
 		if err := m.check(); err != nil {
@@ -328,6 +331,7 @@ func (r *faultRun) farWork() []faultStep {
 			)
 		}),
 		r.syncs(),
+		once("fetch", func() error { return r.tries("fetch", "--wait", big) }), // read in parts only, it was never proved whole
 		once("offload", func() error { return r.tries("offload", m.path("d/a"), big) }),
 		once("read what was freed", m.check),
 		r.reads("far", "sub/two", "replaced"),
