@@ -58,7 +58,9 @@ func (b *batch) fail(ctx context.Context, it cache.Item, op plan.Op, err error) 
 	state := isFailed
 	switch {
 	case isAny(err, surprises):
-		if lerr := b.l.relook(ctx, b.ep, op); lerr != nil {
+		if b.copying {
+			b.relooks = append(b.relooks, op)
+		} else if lerr := b.l.relook(ctx, b.ep, op); lerr != nil {
 			return isFailed, lerr
 		}
 		if it.Tries <= 3 {

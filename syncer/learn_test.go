@@ -4,9 +4,13 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"sync"
 	"syscall"
 	"testing"
+	"time"
 
+	"vdfs/cache"
+	"vdfs/syncer/remote"
 	"vdfs/syncer/remote/faulty"
 	"vdfs/syncer/remote/memory"
 )
@@ -97,4 +101,61 @@ func (r *rig) backing(p string) string {
 		r.t.Fatalf("backing file of %s: %q, %v", p, found, err)
 	}
 	return found
+}
+
+// TestALookAfterASurpriseDoesNotMissAFileThatIsJustSent has one copy refused, so that its directory is listed again, while
+// another is on its way there: the listing must not be older than the base that it is compared with.
+func TestALookAfterASurpriseDoesNotMissAFileThatIsJustSent(t *testing.T) {
+	for _, fl := range flavours()[1:] {
+		t.Run(fl.name, func(t *testing.T) {
+			t.Parallel()
+			r := newRig(t, memory.New(fl.opts()))
+			r.settle()
+			r.write("a", "A")
+			r.write("b", "B")
+			b := r.find("b").ID
+			l := r.legs()[0]
+			refused, listing := make(chan struct{}), make(chan struct{})
+			var once sync.Once
+			named := func(name string) func(faulty.Call) bool { return func(c faulty.Call) bool { return c.Name == name } }
+			r.script.Add(faulty.Rule{Method: faulty.Put, Match: named("a"), Nth: 1, Before: func() {
+				r.far(0).write("z", "theirs") // there is something to write down
+				close(refused)
+			}, Err: remote.ErrPrecondition})
+			r.script.Add(faulty.Rule{Method: faulty.Put, Match: named("b"), Nth: 1, Before: func() {
+				<-refused
+				select {
+				case <-listing: // it has read the directory without b
+				case <-time.After(100 * time.Millisecond): // it waits for b, as it should
+				}
+			}})
+			r.script.Add(faulty.Rule{Method: faulty.List, Then: func() {
+				once.Do(func() { close(listing) })
+				r.awaitBound(l, b)
+			}})
+			r.settle()
+			wantTree(t, r.agree(), map[string]string{"a": "A", "b": "B", "z": "theirs"})
+		})
+	}
+}
+
+// awaitBound waits until a dentry is bound.
+func (r *rig) awaitBound(l *leg, d cache.DentryID) {
+	wake, stop := r.c.Watch()
+	defer stop()
+	limit := time.After(30 * time.Second)
+	for {
+		bound := false
+		if err := r.c.View(func(tx *cache.Tx) (err error) {
+			_, bound, err = tx.BindingOfDentry(l.id, d)
+			return err
+		}); err != nil || bound {
+			return
+		}
+		select {
+		case <-wake:
+		case <-limit:
+			return
+		}
+	}
 }

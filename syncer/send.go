@@ -69,8 +69,10 @@ type batch struct {
 	holdDeletes bool
 	progress    bool
 
-	mu     sync.Mutex // copies run in parallel
-	counts *counts
+	mu      sync.Mutex // copies run in parallel
+	counts  *counts
+	copying bool
+	relooks []plan.Op // of copies that met a surprise
 }
 
 // job is an item with what was decided for it.
@@ -226,8 +228,26 @@ func (b *batch) look(it cache.Item) (d plan.Decision, err error) {
 	return d, err
 }
 
-// copy moves the bytes of files in parallel.
+// copy moves the bytes of files in parallel. Directories in which copies met surprises are listed when all copies have come to
+// their end: a listing that was read before a file came, and is written down after its base, would tell that it is gone.
 func (b *batch) copy(ctx context.Context, jobs []job) error {
+	b.copying = true
+	err := b.copyAll(ctx, jobs)
+	b.copying = false
+	ops := b.relooks
+	b.relooks = nil
+	for _, op := range ops {
+		if err == nil {
+			err = b.l.relook(ctx, b.ep, op)
+		}
+	}
+	if err != nil && len(ops) > 0 {
+		b.l.setDue()
+	}
+	return err
+}
+
+func (b *batch) copyAll(ctx context.Context, jobs []job) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(b.l.parallel())
 	for _, j := range jobs {
