@@ -175,14 +175,22 @@ func (b *backing) setOrigin(ino, parent Ino, name string) error {
 	if !utf8.ValidString(name) {
 		o.Name, o.Raw = "", base64.StdEncoding.EncodeToString([]byte(name))
 	}
+	err := b.writeOrigin(o)
+	if errors.Is(err, unix.ENOSPC) {
+		err = b.writeOrigin(origin{Ino: ino, Parent: parent}) // what needs no block of its own
+	}
+	if err != nil && !errors.Is(err, unix.ENOTSUP) {
+		return fmt.Errorf("mark content as unsent: %w", diskError(err))
+	}
+	return nil
+}
+
+func (b *backing) writeOrigin(o origin) error {
 	text, err := json.Marshal(o)
 	if err != nil {
 		return fmt.Errorf("encode origin: %w", err)
 	}
-	if err := unix.Fsetxattr(int(b.file.Fd()), originAttr, text, 0); err != nil && !errors.Is(err, unix.ENOTSUP) {
-		return fmt.Errorf("mark content as unsent: %w", diskError(err))
-	}
-	return nil
+	return unix.Fsetxattr(int(b.file.Fd()), originAttr, text, 0)
 }
 
 // clearOrigin takes the mark of setOrigin away.

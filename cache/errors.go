@@ -2,6 +2,7 @@ package cache
 
 import (
 	"errors"
+	"syscall"
 
 	"github.com/mattn/go-sqlite3"
 )
@@ -56,10 +57,10 @@ func dbError(err error) error {
 	if !errors.As(err, &e) {
 		return err
 	}
-	switch e.Code {
-	case sqlite3.ErrCorrupt, sqlite3.ErrNotADB, sqlite3.ErrFormat:
+	switch {
+	case e.Code == sqlite3.ErrCorrupt, e.Code == sqlite3.ErrNotADB, e.Code == sqlite3.ErrFormat:
 		return errors.Join(ErrDamaged, err)
-	case sqlite3.ErrFull:
+	case e.Code == sqlite3.ErrFull, e.SystemErrno == syscall.ENOSPC, e.SystemErrno == syscall.EDQUOT:
 		return errors.Join(ErrNoSpace, err)
 	}
 	return err

@@ -60,7 +60,7 @@ func (f *Fill) start() error {
 	if b == nil {
 		// The row follows with the first ranges: a small file is made, filled and known in one transaction.
 		var err error
-		if b, err = f.c.store.create(); err != nil {
+		if b, err = f.c.newContent(); err != nil {
 			return err
 		}
 		st.cur.Store(b)

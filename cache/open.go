@@ -130,7 +130,7 @@ func (c *Cache) openIndex() error {
 		c.opened++
 	}
 	// What is synced later is found again only by the names of the database, its log and the contents.
-	if err := durable.SyncDir(c.opt.Dir); err != nil {
+	if err := errors.Join(c.keepRoom(), durable.SyncDir(c.opt.Dir)); err != nil {
 		return err
 	}
 	return c.update(0, true, func(tx *Tx) error {

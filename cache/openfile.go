@@ -151,6 +151,9 @@ func (o *OpenFile) change(f func(*backing) (int, error)) (int, error) {
 	}
 	defer st.op.RUnlock()
 	n, err := f(st.cur.Load())
+	if n == 0 && o.c.madeRoom(diskError(err)) {
+		n, err = f(st.cur.Load())
+	}
 	if err != nil {
 		return n, fmt.Errorf("write node %d: %w", st.ino, diskError(err))
 	}

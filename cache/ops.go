@@ -1,6 +1,7 @@
 package cache
 
 import (
+	"errors"
 	"fmt"
 	"math"
 )
@@ -292,6 +293,11 @@ func (c *Cache) SetAttr(ino Ino, a Attrs) (Node, error) {
 		n, err = tx.setAttr(ino, a)
 		return err
 	})
+	if errors.Is(err, ErrNoSpace) && a.onlyCuts() {
+		// The file is cut: whoever was told otherwise would go on showing what it held. Its times are those of the cut.
+		c.log.Warn("no room for the attributes of a file that was cut", "ino", uint64(ino), "error", err)
+		return c.Attr(ino)
+	}
 	if err == nil {
 		err = c.live(&n)
 	}
@@ -318,7 +324,18 @@ func (c *Cache) truncate(ino Ino, size int64) error {
 	if err := o.Truncate(size); err != nil {
 		return joinClose(err, o)
 	}
-	return o.Close()
+	err = o.Close()
+	if errors.Is(err, ErrNoSpace) {
+		// The file is cut, and stays marked until there is room to settle it.
+		c.log.Warn("no room to settle a file that was cut", "ino", uint64(ino), "error", err)
+		return nil
+	}
+	return err
+}
+
+// onlyCuts reports whether a change is a truncation with the times that belong to it.
+func (a *Attrs) onlyCuts() bool {
+	return a.Size != nil && a.Mode == nil && a.UID == nil && a.GID == nil
 }
 
 // at puts a time in the place of "now".

@@ -228,28 +228,30 @@ func (t *fileTable) written() []sizeOf {
 	return out
 }
 
-// cut makes a file shorter. What is behind the new end is not on the disk any more, so the note of what is goes first.
+// cut makes a file shorter. What is behind the new end is not on the disk any more, so no index may survive that says it is.
 func (c *Cache) cut(st *fileState, b *backing, size int64) error {
 	st.app.Lock()
 	defer st.app.Unlock()
-	info, err := b.stat()
+	synced, err := c.syncedBytes(b.id)
+	if err == nil && synced > size {
+		err = c.update(0, true, func(tx *Tx) error { return tx.exec(`UPDATE contents SET synced=? WHERE id=?`, size, b.id) })
+		if err == nil {
+			err = c.syncIndex()
+		}
+	}
 	if err != nil {
 		return err
 	}
-	if size < info.size {
-		noted := false
-		err := c.read(func(tx *Tx) (err error) {
-			noted, err = tx.queryRow(`SELECT 1 FROM contents WHERE id=? AND synced>?`, func(*row) {}, b.id, size)
-			return err
-		})
-		if err == nil && noted {
-			err = c.update(0, true, func(tx *Tx) error { return tx.exec(`UPDATE contents SET synced=? WHERE id=?`, size, b.id) })
-		}
-		if err != nil {
-			return err
-		}
-	}
 	return ignoringEINTR(func() error { return unix.Ftruncate(int(b.file.Fd()), size) })
+}
+
+// syncedBytes is how many bytes of a content are noted to be on the disk.
+func (c *Cache) syncedBytes(id ContentID) (n int64, err error) {
+	err = c.read(func(tx *Tx) error {
+		_, err := tx.queryRow(`SELECT synced FROM contents WHERE id=?`, func(r *row) { n = r.int() }, id)
+		return err
+	})
+	return n, err
 }
 
 // bootOf names the time in which what is written to dir and not synced is safe in memory: that of this boot of the machine,

@@ -127,6 +127,9 @@ func (c *Cache) syncContents(ctx context.Context) error {
 
 // checkpoint copies the write-ahead log into the database, beside the writer: readers and the writer go on.
 func (c *Cache) checkpoint(context.Context) error {
+	if err := c.keepRoom(); err != nil {
+		return err
+	}
 	info, err := os.Stat(indexPath(c.opt.Dir) + "-wal")
 	if errors.Is(err, os.ErrNotExist) || err == nil && info.Size() < walCheckpoint {
 		return nil

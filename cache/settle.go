@@ -30,16 +30,9 @@ func (c *Cache) mark(st *fileState, empty bool) error {
 	if st.marked {
 		return nil
 	}
-	b, fresh := st.cur.Load(), false
-	if b == nil || !b.full || empty && !c.store.notes.has(b.id) && c.files.sole(st) {
-		if !empty && st.size != 0 {
-			return ErrNotLocal
-		}
-		var err error
-		if b, err = c.store.create(); err != nil {
-			return err
-		}
-		fresh = true
+	b, fresh, err := c.backingFor(st, empty)
+	if err != nil {
+		return err
 	}
 	m, err := c.markRows(st, b, fresh)
 	if err != nil {
@@ -72,6 +65,29 @@ func (c *Cache) mark(st *fileState, empty bool) error {
 		return err
 	}
 	return errors.Join(b.setOrigin(st.ino, m.parent, m.name), b.setMtime(m.mtime))
+}
+
+// backingFor is the backing file to write to. A new one is made where bytes are missing, and where all are given up that
+// are on the disk and that nobody else uses: those stay as they are until the index is durable.
+func (c *Cache) backingFor(st *fileState, empty bool) (b *backing, fresh bool, err error) {
+	b = st.cur.Load()
+	whole := b != nil && b.full
+	if !whole && !empty && st.size != 0 {
+		return nil, false, ErrNotLocal
+	}
+	if whole && (!empty || !c.files.sole(st)) {
+		return b, false, nil
+	}
+	if whole && c.store.notes.has(b.id) {
+		if synced, err := c.syncedBytes(b.id); err != nil || synced == 0 {
+			return b, false, err
+		}
+	}
+	made, err := c.newContent()
+	if whole && errors.Is(err, ErrNoSpace) {
+		return b, false, nil // cut in place it gives space back
+	}
+	return made, true, err
 }
 
 // marking is what mark learns in its transaction.
@@ -145,8 +161,8 @@ func (c *Cache) settleLast(st *fileState) error {
 	return nil
 }
 
-// settleFrom settles a node that nobody writes to from its open backing file and returns its size. The file is looked at inside the transaction:
-// SETATTR changes its mtime inside one too, so none gets lost in between.
+// settleFrom settles a node that nobody writes to from its open backing file and returns its size. The file is looked at
+// inside the transaction: SETATTR changes its mtime inside one too, so none gets lost in between.
 func (c *Cache) settleFrom(ino Ino, b *backing) (size int64, err error) {
 	err = c.update(0, true, func(tx *Tx) error {
 		info, err := b.stat()

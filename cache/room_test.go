@@ -1,0 +1,83 @@
+package cache
+
+import (
+	"errors"
+	"os"
+	"testing"
+
+	"golang.org/x/sys/unix"
+)
+
+func TestTheLogOfTheIndexHasRoomOfItsOwn(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	c := openContents(t, dir)
+	var st unix.Stat_t
+	if err := unix.Stat(indexPath(dir)+"-wal", &st); err != nil {
+		t.Fatal(err)
+	}
+	if st.Size >= logRoom || st.Blocks*512 < logRoom {
+		t.Errorf("the log has %d bytes in %d, want room for %d", st.Size, st.Blocks*512, logRoom)
+	}
+	closeIt(t, c)
+	if _, err := os.Stat(indexPath(dir) + "-wal"); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("the log of a closed index: %v, want that it is gone", err)
+	}
+}
+
+func TestAFullDiskIsAskedAgainWhenDroppedFilesAreGone(t *testing.T) {
+	t.Parallel()
+	c := openContents(t, t.TempDir())
+	if c.madeRoom(ErrNoSpace) {
+		t.Error("room was made of nothing")
+	}
+	n := makeFile(t, c, "f", "text")
+	if err := c.Unlink(RootIno, "f"); err != nil {
+		t.Fatal(err)
+	}
+	if c.madeRoom(errClosed) {
+		t.Error("room was made for another error")
+	}
+	if !c.madeRoom(ErrNoSpace) {
+		t.Error("a dropped file made no room")
+	}
+	if _, err := os.Stat(c.store.path(n.Content)); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("the dropped file: %v", err)
+	}
+}
+
+func TestAFileThatWasCutIsToldSoThoughThereIsNoRoomToSettleIt(t *testing.T) {
+	t.Parallel()
+	c := openContents(t, t.TempDir())
+	n := makeFile(t, c, "f", "0123456789")
+	// Settling takes more room than there is.
+	err := c.writer.conn.script(`PRAGMA max_page_count = 1; CREATE TEMP TRIGGER full AFTER UPDATE OF writing ON nodes WHEN new.writing = 0
+		BEGIN INSERT INTO meta(key, value) VALUES('full', zeroblob(1000000)); END`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	size := int64(4)
+	got, err := c.SetAttr(n.Ino, Attrs{Size: &size})
+	if err != nil || got.Size != 4 {
+		t.Fatalf("size %d, %v", got.Size, err)
+	}
+	want(t, "settled", rowOf(t, c, n.Ino).Writing, true)
+	want(t, "content", content(t, c, n.Ino), "0123")
+	o, err := c.OpenFile(n.Ino, true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	write(t, o, "456", 4)
+	wantErr(t, o.Close(), ErrNoSpace)
+
+	if err := c.writer.conn.script(`DROP TRIGGER full`); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.settleLeft(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	got = rowOf(t, c, n.Ino)
+	want(t, "writing", got.Writing, false)
+	want(t, "size", got.Size, 7)
+	want(t, "content", content(t, c, n.Ino), "0123456")
+}
