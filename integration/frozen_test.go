@@ -143,11 +143,7 @@ func TestADriveComesAndGoesWhileItsDiskHangs(t *testing.T) {
 	promptly(t, "mount", func() { f.mount() })
 	f.worksFrozen("after a new mount")
 
-	pids, err := f.Daemons()
-	must(t, err)
-	for _, pid := range pids {
-		must(t, unix.Kill(pid, unix.SIGTERM))
-	}
+	f.signal(unix.SIGTERM)
 	eventually(t, "the mount is gone after SIGTERM", func() bool {
 		mounted, err := drive.Mounted(f.at)
 		return err == nil && !mounted

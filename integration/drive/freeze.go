@@ -18,6 +18,8 @@ type Freezer struct {
 
 	mu     sync.Mutex
 	frozen chan struct{} // closed by Thaw; nil: it answers
+	names  bool          // it is frozen for looks, too
+	reads  int           // that wait for it
 }
 
 // NewFreezer shows the directory from at at.
@@ -56,10 +58,15 @@ func (f *Freezer) Close() error {
 }
 
 // Freeze leaves every look and read from now on without an answer.
-func (f *Freezer) Freeze() {
+func (f *Freezer) Freeze() { f.freeze(true) }
+
+// FreezeReads leaves every read from now on without an answer; looks get one.
+func (f *Freezer) FreezeReads() { f.freeze(false) }
+
+func (f *Freezer) freeze(names bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if f.frozen == nil {
+	if f.names = names; f.frozen == nil {
 		f.frozen = make(chan struct{})
 	}
 }
@@ -74,71 +81,93 @@ func (f *Freezer) Thaw() {
 	}
 }
 
-func (f *Freezer) wait() {
+// Reading reports whether somebody waits for bytes.
+func (f *Freezer) Reading() bool {
 	f.mu.Lock()
-	frozen := f.frozen
+	defer f.mu.Unlock()
+	return f.reads > 0
+}
+
+// look waits while the names are frozen.
+func (f *Freezer) look() {
+	f.mu.Lock()
+	frozen, names := f.frozen, f.names
 	f.mu.Unlock()
-	if frozen != nil {
+	if frozen != nil && names {
 		<-frozen
 	}
 }
 
+// read waits while anything is frozen.
+func (f *Freezer) read() {
+	f.mu.Lock()
+	frozen := f.frozen
+	f.reads++
+	f.mu.Unlock()
+	if frozen != nil {
+		<-frozen
+	}
+	f.mu.Lock()
+	f.reads--
+	f.mu.Unlock()
+}
+
 // Lookup implements fuse.RawFileSystem.
 func (f *Freezer) Lookup(cancel <-chan struct{}, header *fuse.InHeader, name string, out *fuse.EntryOut) fuse.Status {
-	f.wait()
+	f.look()
 	return f.RawFileSystem.Lookup(cancel, header, name, out)
 }
 
 // GetAttr implements fuse.RawFileSystem.
 func (f *Freezer) GetAttr(cancel <-chan struct{}, input *fuse.GetAttrIn, out *fuse.AttrOut) fuse.Status {
-	f.wait()
+	f.look()
 	return f.RawFileSystem.GetAttr(cancel, input, out)
 }
 
 // Open implements fuse.RawFileSystem.
 func (f *Freezer) Open(cancel <-chan struct{}, input *fuse.OpenIn, out *fuse.OpenOut) fuse.Status {
-	f.wait()
+	f.look()
 	return f.RawFileSystem.Open(cancel, input, out)
 }
 
 // Read implements fuse.RawFileSystem.
 func (f *Freezer) Read(cancel <-chan struct{}, input *fuse.ReadIn, buf []byte) (fuse.ReadResult, fuse.Status) {
-	f.wait()
+	f.read()
 	return f.RawFileSystem.Read(cancel, input, buf)
 }
 
 // OpenDir implements fuse.RawFileSystem.
 func (f *Freezer) OpenDir(cancel <-chan struct{}, input *fuse.OpenIn, out *fuse.OpenOut) fuse.Status {
-	f.wait()
+	f.look()
 	return f.RawFileSystem.OpenDir(cancel, input, out)
 }
 
 // ReadDir implements fuse.RawFileSystem.
 func (f *Freezer) ReadDir(cancel <-chan struct{}, input *fuse.ReadIn, out *fuse.DirEntryList) fuse.Status {
-	f.wait()
+	f.look()
 	return f.RawFileSystem.ReadDir(cancel, input, out)
 }
 
 // ReadDirPlus implements fuse.RawFileSystem.
 func (f *Freezer) ReadDirPlus(cancel <-chan struct{}, input *fuse.ReadIn, out *fuse.DirEntryList) fuse.Status {
-	f.wait()
+	f.look()
 	return f.RawFileSystem.ReadDirPlus(cancel, input, out)
 }
 
 // StatFs implements fuse.RawFileSystem.
 func (f *Freezer) StatFs(cancel <-chan struct{}, header *fuse.InHeader, out *fuse.StatfsOut) fuse.Status {
-	f.wait()
+	f.look()
 	return f.RawFileSystem.StatFs(cancel, header, out)
 }
 
 // Create implements fuse.RawFileSystem.
 func (f *Freezer) Create(cancel <-chan struct{}, input *fuse.CreateIn, name string, out *fuse.CreateOut) fuse.Status {
-	f.wait()
+	f.look()
 	return f.RawFileSystem.Create(cancel, input, name, out)
 }
 
 // Rename implements fuse.RawFileSystem.
 func (f *Freezer) Rename(cancel <-chan struct{}, input *fuse.RenameIn, from, to string) fuse.Status {
-	f.wait()
+	f.look()
 	return f.RawFileSystem.Rename(cancel, input, from, to)
 }
