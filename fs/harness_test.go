@@ -234,6 +234,7 @@ type fakeHydrator struct {
 	content map[cache.Ino][]byte
 	offline bool
 	hold    chan struct{} // not nil: fetches wait for it to be closed
+	script  func() error  // not nil: what the next Prepare does instead
 
 	prepared, ensured, completed, waiting atomic.Int64
 }
@@ -276,6 +277,10 @@ func (h *fakeHydrator) Prepare(cache.Ino) error {
 	h.prepared.Add(1)
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	if do := h.script; do != nil {
+		h.script = nil
+		return do()
+	}
 	if h.offline {
 		return errnoError(syscall.ENETUNREACH)
 	}

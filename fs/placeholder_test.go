@@ -133,6 +133,25 @@ func TestUnreachableEndpoint(t *testing.T) {
 	e.wantContent("far2", []byte("far"))
 }
 
+func TestAFileReplacedWhileItIsOpenedIsOpenedAnew(t *testing.T) {
+	t.Parallel()
+	e := mounted(t)
+	old := e.placeholder(cache.RootIno, "f", []byte("old"))
+	next := e.placeholder(cache.RootIno, "elsewhere", []byte("the new version"))
+	e.hyd.script = func() error {
+		// An endpoint's change takes the name away from the node that is being opened, and its bytes with it.
+		e.remote(func(tx *cache.Tx) error {
+			d, err := tx.DentryOf(old)
+			if err != nil {
+				return err
+			}
+			return tx.SetDentryNode(d.ID, next)
+		})
+		return errnoError(unix.ENETUNREACH)
+	}
+	e.wantContent("f", []byte("the new version"))
+}
+
 func TestBlockedReadIsInterruptible(t *testing.T) {
 	t.Parallel()
 	e := mounted(t)

@@ -21,32 +21,38 @@ type holder struct {
 
 // holders finds the endpoints that have a version, those that can be reached first.
 func (e *Engine) holders(ino cache.Ino, version uint64) ([]holder, error) {
-	var out, away []holder
-	err := e.Cache.View(func(tx *cache.Tx) error {
-		names, err := tx.DentriesOf(ino)
-		if err != nil {
-			return err
-		}
-		for _, d := range names {
-			all, err := tx.BindingsOf(d.ID)
-			if err != nil {
-				return err
-			}
-			for _, b := range all {
-				l := e.leg(b.Leg)
-				if b.LocalVersion != version || l == nil {
-					continue
-				}
-				if l.opened() == nil {
-					away = append(away, holder{l, b})
-					continue
-				}
-				out = append(out, holder{l, b})
-			}
-		}
-		return nil
+	var out []holder
+	err := e.Cache.View(func(tx *cache.Tx) (err error) {
+		out, err = e.holdersIn(tx, ino, version)
+		return err
 	})
-	return append(out, away...), err
+	return out, err
+}
+
+func (e *Engine) holdersIn(tx *cache.Tx, ino cache.Ino, version uint64) ([]holder, error) {
+	var out, away []holder
+	names, err := tx.DentriesOf(ino)
+	if err != nil {
+		return nil, err
+	}
+	for _, d := range names {
+		all, err := tx.BindingsOf(d.ID)
+		if err != nil {
+			return nil, err
+		}
+		for _, b := range all {
+			l := e.leg(b.Leg)
+			if b.LocalVersion != version || l == nil {
+				continue
+			}
+			if l.opened() == nil {
+				away = append(away, holder{l, b})
+				continue
+			}
+			out = append(out, holder{l, b})
+		}
+	}
+	return append(out, away...), nil
 }
 
 // reach returns the endpoint and the object's address there now.
@@ -184,11 +190,15 @@ func (l *leg) readFailed(err error) error {
 // Reachable reports at once whether some endpoint has the node's present version and may answer: it did last time, or was
 // not asked yet.
 func (e *Engine) Reachable(ino cache.Ino) error {
-	n, err := e.Cache.Attr(ino)
-	if err != nil {
+	var list []holder
+	err := e.Cache.View(func(tx *cache.Tx) error {
+		// In one snapshot: a remote change that is applied meanwhile moves node and bases together.
+		n, err := tx.Node(ino)
+		if err == nil {
+			list, err = e.holdersIn(tx, ino, n.Version)
+		}
 		return err
-	}
-	list, err := e.holders(ino, n.Version)
+	})
 	if err != nil {
 		return err
 	}
