@@ -57,7 +57,7 @@ func TestSymbolicLinks(t *testing.T) {
 	if _, err := os.ReadFile(f.at + "/dir" + strings.Repeat("/self", 41) + "/file"); !errors.Is(err, unix.ELOOP) {
 		t.Errorf("41 links on the way: %v", err)
 	}
-	if _, err := unix.Open(f.path("a"), unix.O_RDONLY|unix.O_NOFOLLOW, 0); !errors.Is(err, unix.ELOOP) {
+	if _, err := unix.Open(f.path("a"), unix.O_RDONLY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0); !errors.Is(err, unix.ELOOP) {
 		t.Errorf("a link opened without following: %v", err)
 	}
 	long := strings.Repeat("t", 4095)
@@ -145,7 +145,7 @@ func TestRenameFlags(t *testing.T) {
 func TestAFileWithoutANameIsRefused(t *testing.T) {
 	t.Parallel()
 	f := mounted(t, "")
-	if _, err := unix.Open(f.at, unix.O_TMPFILE|unix.O_RDWR, 0o600); !errors.Is(err, unix.EOPNOTSUPP) {
+	if _, err := unix.Open(f.at, unix.O_TMPFILE|unix.O_RDWR|unix.O_CLOEXEC, 0o600); !errors.Is(err, unix.EOPNOTSUPP) {
 		t.Errorf("O_TMPFILE: %v", err)
 	}
 	if entries, err := os.ReadDir(f.at); err != nil || len(entries) > 0 {
@@ -166,7 +166,7 @@ func TestPositionsInADirectoryWhileNamesComeAndGo(t *testing.T) {
 		must(t, os.Symlink("x", path("stays", i)))
 		must(t, os.Symlink("x", path("goes", i)))
 	}
-	fd, err := unix.Open(dir, unix.O_RDONLY|unix.O_DIRECTORY, 0)
+	fd, err := unix.Open(dir, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 	must(t, err)
 	defer unix.Close(fd)
 	var seen []dirEntry
