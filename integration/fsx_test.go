@@ -60,7 +60,6 @@ type fsx struct {
 
 	names   map[string]*fsxFile
 	handles []*fsxHandle
-	serial  int
 	now     []string // names that the present burst works on
 	told    []string // what was done, for the message of a failure
 }

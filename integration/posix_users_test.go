@@ -11,14 +11,6 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// needRoot skips a test that changes users or owners.
-func needRoot(t *testing.T) {
-	t.Helper()
-	if os.Geteuid() != 0 {
-		t.Skip("needs root: it acts as several users")
-	}
-}
-
 // Two users who share a group, and one who is in none of theirs.
 var (
 	ann  = user{uid: 11001, gid: 11001, groups: []uint32{12000}}
@@ -114,7 +106,7 @@ func opens(path string, flags int) func() error {
 
 func TestWithoutAllowOtherTheDriveIsItsOwnersAlone(t *testing.T) {
 	t.Parallel()
-	needRoot(t)
+	needRoot(t, "act as several users")
 	f, _ := shared(t)
 	must(t, os.Chmod(f.at, 0o777))
 	try{"another user lists the drive", bob, opens(f.at, unix.O_RDONLY|unix.O_DIRECTORY), unix.EACCES}.run(t)
@@ -122,7 +114,7 @@ func TestWithoutAllowOtherTheDriveIsItsOwnersAlone(t *testing.T) {
 
 func TestPermissionsOfSeveralUsers(t *testing.T) {
 	t.Parallel()
-	needRoot(t)
+	needRoot(t, "act as several users")
 	_, home := shared(t, "--allow-other")
 	at := func(name string) string { return filepath.Join(home, name) }
 	file := func(name string, mode uint32, gid int) {
@@ -184,7 +176,7 @@ func TestPermissionsOfSeveralUsers(t *testing.T) {
 
 func TestNewFilesInADirectoryWithTheSetGroupBitHaveItsGroup(t *testing.T) {
 	t.Parallel()
-	needRoot(t)
+	needRoot(t, "act as several users")
 	_, home := shared(t, "--allow-other")
 	must(t, os.Chown(home, int(ann.uid), sharedGroup))
 	must(t, unix.Chmod(home, 0o2775))
@@ -200,7 +192,7 @@ func TestNewFilesInADirectoryWithTheSetGroupBitHaveItsGroup(t *testing.T) {
 
 func TestSetIdBitsGoWhenAnotherChangesTheFile(t *testing.T) {
 	t.Parallel()
-	needRoot(t)
+	needRoot(t, "act as several users")
 	_, home := shared(t, "--allow-other")
 	path := filepath.Join(home, "program")
 	open := func(flags int, use func(fd int) error) func() error {
@@ -272,7 +264,7 @@ func TestSetIdBitsGoWhenAnotherChangesTheFile(t *testing.T) {
 
 func TestSetGroupBitIsRefusedToWhoIsNotInTheGroup(t *testing.T) {
 	t.Parallel()
-	needRoot(t)
+	needRoot(t, "act as several users")
 	_, home := shared(t, "--allow-other")
 	path := filepath.Join(home, "program")
 	must(t, os.WriteFile(path, nil, 0o755))
