@@ -12,48 +12,72 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"vdfs/integration/drive"
 )
 
-func TestKillNineTwentyTimes(t *testing.T) {
+// TestKillNineUnderLoad kills the daemon at random moments while programs work in the mount and another one in the
+// directory, and frees and fetches bytes in between.
+func TestKillNineUnderLoad(t *testing.T) {
 	t.Parallel()
 	seed := testSeed(t)
 	rnd := rand.New(rand.NewPCG(seed, 0))
-	f := mounted(t, "")
-	var workers []*model
-	for i := range uint64(3) {
-		root := f.path(fmt.Sprintf("worker%d", i))
-		must(t, os.Mkdir(root, 0o755))
-		workers = append(workers, newModel(root, seed, i+1))
-	}
-	for round := range 20 * soak(t) {
-		f.killDuringBurst(workers, 30+rnd.Int64N(400), time.Duration(rnd.Int64N(400))*time.Microsecond)
+	f := newFixture(t, "")
+	must(t, os.Mkdir(f.behind("far"), 0o755))
+	f.mount()
+	workers := f.workers(seed, 3)
+	far := newFarModel(f.behind("far"), seed)
+	for round := range 50 * soak(t) {
+		f.duringBurst(workers, far, 20+rnd.Int64N(130), func() {
+			spin(time.Duration(rnd.Int64N(400)) * time.Microsecond)
+			must(t, f.Kill())
+		}, diedWithDaemon)
 		f.mount()
-		for _, m := range workers {
-			m.crash()
-			if err := m.check(); err != nil {
-				t.Fatalf("round %d, seed %d: %v", round, seed, err)
-			}
+		checkAll(t, workers, fmt.Sprintf("round %d, seed %d", round, seed))
+		if round%10 == 9 {
+			f.sync()
+			// Whatever was written to since is refused.
+			f.run("offload", f.at)
 		}
 	}
 	f.settled()
-	for _, m := range workers {
-		if err := m.check(); err != nil {
-			t.Fatalf("after sync, seed %d: %v", seed, err)
-		}
-	}
+	checkAll(t, workers, fmt.Sprintf("after sync, seed %d", seed))
+	must(t, far.check(f.dir))
+	must(t, far.check(f.at))
 	f.do("doctor")
 }
 
-// killDuringBurst lets the workers loose and kills the daemon a moment after
-// they have begun the given number of operations. It returns when every worker
-// has met the dead mount.
-func (f *fixture) killDuringBurst(workers []*model, after int64, moment time.Duration) {
+// workers makes a directory in the mount for each of some models.
+func (f *fixture) workers(seed uint64, n int) (out []*model) {
+	f.t.Helper()
+	for i := range n {
+		root := f.path(fmt.Sprintf("worker%d", i))
+		must(f.t, os.Mkdir(root, 0o755))
+		out = append(out, newModel(root, seed, uint64(i)+1))
+	}
+	return out
+}
+
+func checkAll(t *testing.T, workers []*model, when string) {
+	t.Helper()
+	for _, m := range workers {
+		m.crash()
+		if err := m.check(); err != nil {
+			t.Fatalf("%s: %v", when, err)
+		}
+	}
+}
+
+// duringBurst lets the workers loose, and another program in the directory if there is one, and ends the daemon after they
+// have begun the given number of operations. It returns when every worker has met the end of the mount, by an error that is
+// one of those that come with it.
+func (f *fixture) duringBurst(workers []*model, far *farModel, after int64, end func(), expected func(error) bool) {
 	f.t.Helper()
 	var begun atomic.Int64
-	reached := make(chan struct{})
-	failures := make(chan error, len(workers))
-	var running sync.WaitGroup
+	reached, over := make(chan struct{}), make(chan struct{})
+	failures := make(chan error, len(workers)+1)
+	var running, outside sync.WaitGroup
 	for _, m := range workers {
 		running.Go(func() {
 			for {
@@ -67,19 +91,27 @@ func (f *fixture) killDuringBurst(workers []*model, after int64, moment time.Dur
 			}
 		})
 	}
+	if far != nil {
+		outside.Go(func() { far.work(over) })
+	}
 	select {
 	case <-reached:
-		spin(moment)
 	case err := <-failures:
-		f.t.Fatalf("an operation failed before the daemon was killed: %v", err)
+		close(over)
+		f.t.Fatalf("an operation failed before the daemon was ended: %v", err)
 	}
-	must(f.t, f.Kill())
+	end()
 	running.Wait()
+	close(over)
+	outside.Wait()
 	close(failures)
 	for err := range failures {
-		if !diedWithDaemon(err) {
-			f.t.Fatalf("an operation failed for another reason than the dead daemon: %v", err)
+		if !expected(err) {
+			f.t.Fatalf("an operation failed for another reason than the end of the daemon: %v", err)
 		}
+	}
+	if far != nil && far.failed != nil {
+		f.t.Fatalf("another program in the directory: %v", far.failed)
 	}
 }
 
@@ -108,6 +140,55 @@ func testSeed(t *testing.T) uint64 {
 	}
 	t.Logf("seed %d: VDFS_TEST_SEED=%d repeats the choices of this test", seed, seed)
 	return seed
+}
+
+// TestEndedBySignalsUnderLoad ends the daemon by signals while programs work: whatever was acknowledged is there afterwards,
+// and nothing comes undone when the endpoint is looked at again.
+func TestEndedBySignalsUnderLoad(t *testing.T) {
+	t.Parallel()
+	seed := testSeed(t)
+	rnd := rand.New(rand.NewPCG(seed, 0))
+	f := mounted(t, "")
+	workers := f.workers(seed, 3)
+	signals := []unix.Signal{unix.SIGTERM, unix.SIGINT, unix.SIGHUP}
+	for round := range 12 * soak(t) {
+		sig := signals[round%len(signals)]
+		f.duringBurst(workers, nil, 20+rnd.Int64N(130), func() { must(t, f.Signal(sig)) }, endedWithDaemon)
+		for _, m := range workers {
+			m.crash() // who has files open keeps the daemon
+		}
+		must(t, f.WaitGone())
+		f.mount()
+		checkAll(t, workers, fmt.Sprintf("round %d, %v, seed %d", round, sig, seed))
+		if round%3 == 2 {
+			f.settled()
+			checkAll(t, workers, fmt.Sprintf("after sync, round %d, seed %d", round, seed))
+		}
+	}
+	f.settled()
+	checkAll(t, workers, fmt.Sprintf("after sync, seed %d", seed))
+	f.do("doctor")
+}
+
+// endedWithDaemon reports whether an error is what the end of a daemon by a signal leaves: that of a dead one, or that the
+// mount is not there any more.
+func endedWithDaemon(err error) bool { return diedWithDaemon(err) || errors.Is(err, syscall.ENOENT) }
+
+func TestARestartAfterAKillNeedsNoEndpoint(t *testing.T) {
+	t.Parallel()
+	seed := testSeed(t)
+	f := mounted(t, "")
+	workers := f.workers(seed, 2)
+	f.duringBurst(workers, nil, 200, func() { must(t, f.Kill()) }, diedWithDaemon)
+	away := f.dir + ".away"
+	must(t, os.Rename(f.dir, away))
+	f.mount()
+	checkAll(t, workers, fmt.Sprintf("without the endpoint, seed %d", seed))
+	f.do("unmount", f.at)
+	must(t, os.Rename(away, f.dir))
+	f.mount()
+	f.settled()
+	checkAll(t, workers, fmt.Sprintf("after sync, seed %d", seed))
 }
 
 func TestKillNineBeforeAnythingIsSynced(t *testing.T) {

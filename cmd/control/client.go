@@ -144,7 +144,7 @@ func (c *Client) broken(ctx context.Context, err error) error {
 	if errors.Is(err, os.ErrPermission) {
 		return fmt.Errorf("connect to %s: the drive belongs to another user", c.socket)
 	}
-	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, unix.ECONNRESET) {
+	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, unix.ECONNRESET) || errors.Is(err, unix.EPIPE) {
 		return &Error{Code: NoDrive, Message: "the vdfs daemon ended before it answered"}
 	}
 	return fmt.Errorf("ask the daemon: %w", err)

@@ -3,6 +3,8 @@ package control
 import (
 	"context"
 	"errors"
+	"fmt"
+	"io"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -297,6 +299,16 @@ func TestNobodyThereIsNoDrive(t *testing.T) {
 	} {
 		if _, err := NewClient(socket).Drive(t.Context()); AsError(err) == nil || AsError(err).Code != NoDrive {
 			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+func TestADaemonThatDiesWhileItIsAskedIsNoDrive(t *testing.T) {
+	t.Parallel()
+	c := NewClient(socketPath(t))
+	for _, cause := range []error{io.EOF, io.ErrUnexpectedEOF, unix.ECONNRESET, unix.EPIPE, unix.ECONNREFUSED} {
+		if err := c.broken(t.Context(), fmt.Errorf("write: %w", cause)); AsError(err).Code != NoDrive {
+			t.Errorf("%v: %v", cause, err)
 		}
 	}
 }

@@ -61,16 +61,24 @@ func (d *Drive) owns(pid int) bool {
 // Kill ends this drive's daemon at once, as a crash would (SIGKILL), and waits
 // until it is gone. The mount stays behind, dead.
 func (d *Drive) Kill() error {
+	if err := d.Signal(unix.SIGKILL); err != nil {
+		return err
+	}
+	return d.WaitGone()
+}
+
+// Signal sends a signal to this drive's daemon.
+func (d *Drive) Signal(sig unix.Signal) error {
 	pids, err := d.Daemons()
 	if err != nil {
 		return err
 	}
 	for _, pid := range pids {
-		if err := unix.Kill(pid, unix.SIGKILL); err != nil && !errors.Is(err, unix.ESRCH) {
-			return fmt.Errorf("kill daemon %d: %w", pid, err)
+		if err := unix.Kill(pid, sig); err != nil && !errors.Is(err, unix.ESRCH) {
+			return fmt.Errorf("send %v to daemon %d: %w", sig, pid, err)
 		}
 	}
-	return d.WaitGone()
+	return nil
 }
 
 // WaitGone returns when no process of this drive is left and nobody answers for its mount.
