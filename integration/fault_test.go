@@ -25,6 +25,14 @@ func TestKilledAtTheSecondPassingOfFaultPoints(t *testing.T) {
 	runFaults(t, faults{count: 2})
 }
 
+// TestKilledAtLaterPassingsOfFaultPoints goes on with the third and those after it.
+func TestKilledAtLaterPassingsOfFaultPoints(t *testing.T) {
+	long(t)
+	for count := 3; count < 3+soak(t); count++ {
+		t.Run(fmt.Sprint(count), func(t *testing.T) { runFaults(t, faults{count: count}) })
+	}
+}
+
 // TestEveryFaultPointFailsOnce has every point give an error once: it is reported to the program or tried again, and
 // nothing is lost.
 func TestEveryFaultPointFailsOnce(t *testing.T) {
@@ -311,7 +319,13 @@ func (r *faultRun) localWork() []faultStep {
 		once("stamp", func() error { return m.stamp("y") }),
 		r.unmakes("gone"),
 		{"symlink", func() bool { return !leads(link, "target") }, func() error { return os.Symlink("target", link) }},
-		{"mkdir", func() bool { return missing(shared) }, func() error { return os.Mkdir(shared, 0o755) }},
+		once("mkdir", func() error {
+			err := os.Mkdir(shared, 0o755)
+			if errors.Is(err, os.ErrExist) { // made, and not acknowledged
+				return nil
+			}
+			return err
+		}),
 		r.puts("both", "", "before"),
 		r.syncs(),
 	}
