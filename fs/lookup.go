@@ -36,7 +36,9 @@ func (d *drive) Lookup(cancel <-chan struct{}, header *fuse.InHeader, name strin
 		case !d.known.settle(since, parent, e.Ino):
 			continue
 		case !missing:
-			d.looks(&e.Node)
+			if d.retry.get(e.Ino) != 0 {
+				d.retry.set(e.Ino, retried(e.Node.Version, true))
+			}
 			d.fillEntry(out, &e, validity)
 			return fuse.OK
 		}
