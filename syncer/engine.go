@@ -63,7 +63,8 @@ func (o *Options) defaults() {
 // Engine runs the legs of one drive.
 type Engine struct {
 	Options
-	log *slog.Logger
+	log  *slog.Logger
+	kept keeps
 
 	mu      sync.Mutex
 	legs    map[cache.LegID]*leg
