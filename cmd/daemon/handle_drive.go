@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"time"
 
 	"vdfs/cache"
 	"vdfs/cmd/control"
@@ -142,7 +143,7 @@ func (h driveHandler) Unmount(ctx context.Context, r control.UnmountRequest) err
 			return err
 		}
 	}
-	err := h.d.server.Unmount(r.Lazy)
+	err := h.detach(ctx, r.Lazy)
 	if err == nil && r.Lazy {
 		h.d.detached.Store(true)
 	}
@@ -154,6 +155,25 @@ func (h driveHandler) Unmount(ctx context.Context, r control.UnmountRequest) err
 		by = describe(found)
 	}
 	return refuse(control.Failed, "%s is in use by %s; close it, or use --lazy", h.d.plan.mountpoint, by)
+}
+
+// busyGrace is how long a mount may be in use before an unmount is refused: files that were just closed, by the last
+// command of a script or a process that is ending, the kernel lets go of a little later.
+const busyGrace, busyPause = time.Second, 20 * time.Millisecond
+
+// detach unmounts.
+func (h driveHandler) detach(ctx context.Context, lazy bool) error {
+	for end := time.Now().Add(busyGrace); ; {
+		err := h.d.server.Unmount(lazy)
+		if !errors.Is(err, fuse.ErrInUse) || time.Now().After(end) {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return err
+		case <-time.After(busyPause):
+		}
+	}
 }
 
 // sendAll is the end of `unmount --wait`: nothing is unmounted while something could not be sent.
