@@ -178,6 +178,7 @@ func (h driveHandler) detach(ctx context.Context, lazy bool) error {
 
 // sendAll is the end of `unmount --wait`: nothing is unmounted while something could not be sent.
 func (h driveHandler) sendAll(ctx context.Context) error {
+	h.d.parts.awaitCloses(ctx)
 	result, err := h.d.parts.engine.Sync(ctx, syncer.SyncRequest{Wait: true})
 	if err != nil {
 		return coded(fmt.Errorf("not unmounted: %w", err))
