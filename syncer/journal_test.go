@@ -44,6 +44,18 @@ var writeCases = []struct {
 		func(r *rig) { r.move("f", "g") },
 	},
 	{
+		"a new file, renamed over another",
+		func(r *rig) { r.mkdir("d"); r.write("d/g", "other") },
+		func(r *rig) { r.write("f", "new") },
+		func(r *rig) { r.move("f", "d/g") },
+	},
+	{
+		"two new files, renamed over others",
+		func(r *rig) { r.mkdir("d"); r.write("d/g", "other"); r.write("d/h", "third") },
+		func(r *rig) { r.write("f", "new"); r.write("e", "newer") },
+		func(r *rig) { r.move("f", "d/g"); r.move("e", "d/h") },
+	},
+	{
 		"a new file, replaced", nil,
 		func(r *rig) { r.write("f", "new") },
 		func(r *rig) { r.write("g", "newer"); r.move("g", "f") },
