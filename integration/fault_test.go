@@ -80,7 +80,9 @@ func runFaults(t *testing.T, how faults) {
 			if r.listen(); len(r.points) == 0 || !how.all {
 				break
 			}
-			r.start() // passes again what is passed once in the life of a daemon
+			// What is passed once in the life of a daemon, or once a day, is passed again.
+			r.forgetBackups()
+			r.start()
 		}
 		r.m = r.models[r.round]
 		for _, s := range r.scenario() {
@@ -94,6 +96,16 @@ func runFaults(t *testing.T, how faults) {
 		if how.all && !slices.Contains(r.hit, p) {
 			t.Errorf("the scenario never passes the fault point %s", p)
 		}
+	}
+}
+
+// forgetBackups removes the backups of the index, so that the next daemon makes one.
+func (r *faultRun) forgetBackups() {
+	r.t.Helper()
+	backups, err := filepath.Glob(filepath.Join(r.Home, "data", "backups", "*"))
+	must(r.t, err)
+	for _, b := range backups {
+		must(r.t, os.Remove(b))
 	}
 }
 

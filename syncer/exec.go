@@ -359,5 +359,8 @@ func (b *batch) upload(ctx context.Context, j job, w where, n cache.Node, body b
 	if errors.Is(err, remote.ErrUnsupported) {
 		proof, err = remote.ProofNone, nil
 	}
+	if err != nil { // whatever it says of the proof, the write was not refused
+		err = fmt.Errorf("prove what was sent: %w: %w", remote.ErrUnknown, err)
+	}
 	return e, proof, err
 }

@@ -40,12 +40,26 @@ func decodeWrite(op []byte) (w write, err error) {
 }
 
 // announce records a write that is about to be made, durably: after a power cut, too, what was written is known for ours.
+// A write that was overtaken it refuses: between the decision and its turn the dentry may have taken over another base, and
+// would be sent twice.
 func (b *batch) announce(it cache.Item, op plan.Op, h cache.Hash) error {
 	data, err := write{op, h}.encode()
 	if err != nil {
 		return fmt.Errorf("announce %v: %w", op.Kind, err)
 	}
-	if err := b.l.e.Cache.Update(b.l.id, func(tx *cache.Tx) error { return tx.Announce(b.l.id, it.ID, data) }); err != nil {
+	err = b.l.e.Cache.Update(b.l.id, func(tx *cache.Tx) error {
+		if op.Kind == plan.OpPut || op.Kind == plan.OpReplace {
+			bound, _, err := tx.BindingOfDentry(b.l.id, cache.DentryID(op.Dentry))
+			if err != nil {
+				return err
+			}
+			if bound.ID != cache.BindingID(op.Binding) {
+				return errOvertaken
+			}
+		}
+		return tx.Announce(b.l.id, it.ID, data)
+	})
+	if err != nil {
 		return err
 	}
 	return b.l.e.Cache.SyncIndex()

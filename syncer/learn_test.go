@@ -159,3 +159,24 @@ func (r *rig) awaitBound(l *leg, d cache.DentryID) {
 		}
 	}
 }
+
+// TestARenameBetweenDecisionAndCopySendsOneFile has a new file renamed over a sent one after it was decided that it is sent
+// under its own name, and before that is done: it must not be left behind there, to come back as somebody else's.
+func TestARenameBetweenDecisionAndCopySendsOneFile(t *testing.T) {
+	for _, fl := range flavours() {
+		t.Run(fl.name, func(t *testing.T) {
+			t.Parallel()
+			r := newRig(t, memory.New(fl.opts()))
+			r.settle()
+			r.mkdir("d")
+			r.write("d/g", "old")
+			r.settle()
+			r.write("f", "new")    // decided first
+			r.mkdir("m")           // then this is made
+			r.write("d/g", "edit") // and then this is decided, of which no name is left
+			r.script.Add(faulty.Rule{Method: faulty.Mkdir, Then: func() { r.move("f", "d/g") }})
+			r.settle()
+			wantTree(t, r.agree(), map[string]string{"d/": "", "d/g": "new", "m/": ""})
+		})
+	}
+}
