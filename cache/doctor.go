@@ -5,10 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 
 	"vdfs/internal/durable"
 )
@@ -141,9 +141,13 @@ func (c *Cache) Check(ctx context.Context) ([]Problem, error) {
 	return append(out, more...), nil
 }
 
-// Repair mends what Check finds and can be mended without a guess, and returns what it mended. It deletes no bytes.
+// Repair mends what Check finds and can be mended without a guess, and returns what it mended. It deletes no bytes. ErrDamaged:
+// the index itself is damaged, and Rebuild has to replace it.
 func (c *Cache) Repair(ctx context.Context) ([]Problem, error) {
 	var mended []Problem
+	if err := c.read(func(tx *Tx) error { return findDamage(tx.conn, "integrity_check") }); err != nil {
+		return nil, fmt.Errorf("mend index: %w", err)
+	}
 	for _, r := range rules {
 		if r.mend == "" {
 			continue
@@ -268,13 +272,22 @@ func (c *Cache) recoverMarker(context.Context) error {
 	if _, err := os.Lstat(salvageMarker(c.opt.Dir)); errors.Is(err, os.ErrNotExist) {
 		return nil
 	}
-	if err := c.update(0, true, (*Tx).Salvage); err != nil {
+	if err := c.update(0, true, func(tx *Tx) error { return errors.Join(tx.Salvage(), tx.doubtContents()) }); err != nil {
 		return err
 	}
 	if err := c.syncIndex(); err != nil {
 		return err
 	}
 	return os.Remove(salvageMarker(c.opt.Dir))
+}
+
+// restored is what contents.boot says of bytes that may be of another version than an index that was restored believes.
+const restored = "restored"
+
+// doubtContents has all contents judged: their files may have been written to since the index was backed up. What they hold is
+// on the disk.
+func (tx *Tx) doubtContents() error {
+	return tx.exec(`UPDATE contents SET boot=?, synced=?`, restored, int64(math.MaxInt64))
 }
 
 // sound opens a database and looks through its pages. ErrDamaged: it is not one, or not all there.
@@ -286,11 +299,7 @@ func sound(path string) error {
 	if err != nil {
 		return err
 	}
-	var found []string
-	err = conn.run("PRAGMA integrity_check(1)", func(r *row) { found = append(found, r.str()) })
-	if err == nil && (len(found) != 1 || found[0] != "ok") {
-		err = fmt.Errorf("%w: %s", ErrDamaged, strings.Join(found, "; "))
-	}
+	err = findDamage(conn, "integrity_check")
 	if err == nil {
 		err = conn.run("SELECT max(ino) FROM nodes", nil)
 	}

@@ -19,6 +19,10 @@ import (
 //	it was never sent                                 kept, as far as its bytes reached the disk: see torn
 //	it was never sent and its file did not reach      the file is empty, or what the endpoint has again
 //	the disk
+//
+// The same is done when an index was restored that is older than the contents. There, what says on itself that it was
+// not sent is another version, whatever the index says, and a name whose file is gone and that no endpoint knew is of
+// another time.
 
 // unproved is a content that was written before a power cut and had not reached the disk for certain.
 type unproved struct {
@@ -26,6 +30,7 @@ type unproved struct {
 	node   Node
 	clean  bool
 	synced int64
+	older  bool // the index may be older than the bytes
 
 	info   fileInfo
 	lost   bool  // its file is not there
@@ -72,8 +77,8 @@ func (c *Cache) judge(ctx context.Context) error {
 // partial ones, which can only have come from one.
 func (tx *Tx) unprovedContents(after ContentID) ([]unproved, error) {
 	return list(tx, func(r *row) unproved {
-		return unproved{id: ContentID(r.int()), synced: r.int(), clean: r.flag(), node: scanNode(r)}
-	}, `SELECT c.id, c.synced, n.residency = 1 OR EXISTS(SELECT 1 FROM dentries d JOIN bindings b ON b.dentry = d.id
+		return unproved{id: ContentID(r.int()), synced: r.int(), older: r.str() == restored, clean: r.flag(), node: scanNode(r)}
+	}, `SELECT c.id, c.synced, c.boot, n.residency = 1 OR EXISTS(SELECT 1 FROM dentries d JOIN bindings b ON b.dentry = d.id
 			WHERE d.ino = n.ino AND b.l_version = n.version AND b.r_size = n.size), `+nodeCols+`
 		FROM contents c JOIN nodes n ON n.ino = c.ino AND n.content = c.id
 		WHERE c.id > ?1 AND c.boot <> '' AND NOT (c.boot >= ?2 AND c.boot < ?3) ORDER BY c.id LIMIT ?4`,
@@ -103,6 +108,13 @@ func (c *Cache) examine(u *unproved) (err error) {
 			return err
 		}
 		u.proved = h == n.Hash
+	}
+	if u.older && !u.proved {
+		_, unsent, err := readOrigin(c.store.path(u.id))
+		if err != nil && !unsent {
+			return err
+		}
+		u.clean = u.clean && !unsent
 	}
 	if u.proved || u.clean {
 		return nil
@@ -159,33 +171,38 @@ func zerosBefore(f *os.File, from, to int64) (int64, error) {
 	return to - from - int64(len(bytes.TrimRight(b, "\x00"))), nil
 }
 
-// sentence does with a content what examine found to be right.
+// sentence does with a content what examine found to be right. What was read just now is on the disk.
 func (tx *Tx) sentence(u unproved) error {
 	switch {
 	case u.proved:
-		return tx.exec(`UPDATE contents SET boot=?2 WHERE id=?1`, u.id, tx.c.store.stamp())
+		return tx.exec(`UPDATE contents SET boot=?2, synced=?3 WHERE id=?1`, u.id, tx.c.store.stamp(), u.info.size)
 	case u.clean:
 		if err := tx.dropContent(u.node); err != nil {
 			return err
 		}
 		u.node.Residency = None
 		return tx.wantPinnedNode(u.node)
+	case u.lost && u.older:
+		return tx.loseOlder(u.node)
 	case u.lost:
 		return tx.loseUnsynced(u.node)
 	case u.node.Writing: // it is settled next, and another version already
-		return tx.exec(`UPDATE contents SET boot=?2 WHERE id=?1`, u.id, tx.c.store.stamp())
+		return tx.exec(`UPDATE contents SET boot=?2, synced=?3 WHERE id=?1`, u.id, tx.c.store.stamp(), u.end)
 	}
 	return tx.keepDirty(u)
 }
 
 // keepDirty takes an unsent content as the disk kept it. If that is not what was settled it is another version.
 func (tx *Tx) keepDirty(u unproved) error {
-	other := u.end != u.node.Size || u.node.Hash.Known()
-	err := tx.exec(`UPDATE nodes SET hash=NULL, version=version+?3, size=?2 WHERE ino=?1`, u.node.Ino, u.end, other)
+	other, mtime := u.end != u.node.Size || u.node.Hash.Known() || u.older, u.node.Mtime
+	if u.older {
+		mtime = u.info.mtime
+	}
+	err := tx.exec(`UPDATE nodes SET hash=NULL, version=version+?3, size=?2, mtime=?4 WHERE ino=?1`, u.node.Ino, u.end, other, mtime)
 	if err != nil {
 		return err
 	}
-	err = tx.exec(`UPDATE contents SET size=?2, present=?2, ranges=NULL, boot=?3 WHERE id=?1`, u.id, u.end, tx.c.store.stamp())
+	err = tx.exec(`UPDATE contents SET size=?2, present=?2, synced=?2, ranges=NULL, boot=?3 WHERE id=?1`, u.id, u.end, tx.c.store.stamp())
 	if err != nil {
 		return err
 	}
@@ -210,4 +227,30 @@ func (tx *Tx) loseUnsynced(n Node) error {
 		return err
 	}
 	return tx.markNode(n.Ino, tx.Now())
+}
+
+// loseOlder faces that an index that was restored knows a file whose bytes are gone since: it was sent, replaced or deleted.
+// Names that an endpoint knows are what it had then; the others go, as their bytes have.
+func (tx *Tx) loseOlder(n Node) error {
+	names, err := tx.DentriesOf(n.Ino)
+	if err != nil {
+		return err
+	}
+	bound := false
+	for _, d := range names {
+		known, err := tx.queryRow(`SELECT 1 FROM bindings WHERE dentry=?`, func(*row) {}, d.ID)
+		if err != nil {
+			return err
+		}
+		bound = bound || known
+	}
+	if bound {
+		return tx.loseUnsynced(n)
+	}
+	for _, d := range names {
+		if err := tx.unlink(Entry{d, n}); err != nil {
+			return err
+		}
+	}
+	return nil
 }

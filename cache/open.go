@@ -46,7 +46,11 @@ func Open(ctx context.Context, opt Options) (*Cache, error) {
 	c := &Cache{opt: opt, log: opt.Logger, lock: lock, readers: make(chan *conn, readerConns), done: make(chan struct{})}
 	c.feed.init()
 	if err := c.openIndex(); err != nil {
-		return nil, errors.Join(fmt.Errorf("open cache %s: %w", opt.Dir, err), c.closeAll())
+		what := opt.Dir
+		if errors.Is(err, ErrDamaged) {
+			what = indexPath(opt.Dir)
+		}
+		return nil, errors.Join(fmt.Errorf("open cache %s: %w", what, err), c.closeAll())
 	}
 	for _, step := range []func(context.Context) error{c.recoverIndex, c.recoverMarker, c.recoverContents} {
 		if err := step(ctx); err != nil {
@@ -116,6 +120,9 @@ func (c *Cache) openIndex() error {
 	}
 	c.writer.conn = conn
 	if err := os.Chmod(path, 0o600); err != nil {
+		return err
+	}
+	if err := c.checkPages(); err != nil {
 		return err
 	}
 	if err := c.migrate(); err != nil {

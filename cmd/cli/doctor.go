@@ -77,8 +77,11 @@ func (a *app) examine(ctx context.Context, o cache.Options, repair bool) error {
 	if err != nil {
 		return err
 	}
-	err = a.mend(ctx, c, repair)
-	return errors.Join(err, c.Close())
+	err = errors.Join(a.mend(ctx, c, repair), c.Close())
+	if repair && errors.Is(err, cache.ErrDamaged) {
+		return a.damaged(ctx, o, repair, err)
+	}
+	return err
 }
 
 func (a *app) mend(ctx context.Context, c *cache.Cache, repair bool) error {
