@@ -84,7 +84,7 @@ func (d *drive) GetAttr(_ <-chan struct{}, input *fuse.GetAttrIn, out *fuse.Attr
 		}
 	}
 	if err != nil {
-		return d.fail("getattr", input.NodeId, err)
+		return d.failNode("getattr", input.NodeId, err)
 	}
 	out.SetTimeout(validity)
 	fillAttr(&out.Attr, &n)
@@ -111,7 +111,7 @@ func (d *drive) SetAttr(cancel <-chan struct{}, input *fuse.SetAttrIn, out *fuse
 		return err
 	})
 	if err != nil {
-		return d.fail("setattr", input.NodeId, err)
+		return d.failNode("setattr", input.NodeId, err)
 	}
 	if resized {
 		d.pages.follow(ino, n.Version) // the kernel cuts its pages too

@@ -89,7 +89,7 @@ func (d *drive) OpenDir(cancel <-chan struct{}, input *fuse.OpenIn, out *fuse.Op
 	}
 	switch {
 	case err != nil:
-		return d.fail("opendir", input.NodeId, err)
+		return d.failNode("opendir", input.NodeId, err)
 	case n.Kind != cache.Dir:
 		return fuse.ENOTDIR
 	}

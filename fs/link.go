@@ -64,7 +64,7 @@ func (d *drive) Readlink(_ <-chan struct{}, header *fuse.InHeader) ([]byte, fuse
 	n, err := d.cache.Attr(cache.Ino(header.NodeId))
 	switch {
 	case err != nil:
-		return nil, d.fail("readlink", header.NodeId, err)
+		return nil, d.failNode("readlink", header.NodeId, err)
 	case n.Kind != cache.Symlink:
 		return nil, fuse.EINVAL
 	}

@@ -57,7 +57,7 @@ func (d *drive) Open(cancel <-chan struct{}, input *fuse.OpenIn, out *fuse.OpenO
 		zero := int64(0)
 		n, err := d.cache.SetAttr(ino, cache.Attrs{Size: &zero, NoSetid: killSetid})
 		if err != nil {
-			return d.fail("open", input.NodeId, err)
+			return d.failNode("open", input.NodeId, err)
 		}
 		d.pages.follow(ino, n.Version)
 	}

@@ -260,3 +260,39 @@ func TestReopeningADescriptorDoesNotNeedTheNotification(t *testing.T) {
 	must(t, errors.Join(err, f.Close()))
 	e.wantContent("f", append(fresh, "end"...))
 }
+
+// The kernel may ask for a node that went before the notification of it came.
+func TestANodeThatWentIsLookedUpAnew(t *testing.T) {
+	t.Parallel()
+	for name, use := range map[string]func(path string) error{
+		"open":     func(path string) error { _, err := os.ReadFile(path); return err },
+		"truncate": func(path string) error { return os.Truncate(path, 1) },
+		"chmod":    func(path string) error { return os.Chmod(path, 0o600) },
+		"setxattr": func(path string) error { return unix.Setxattr(path, "user.a", []byte("1"), 0) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			e := mounted(t)
+			e.silence()
+			old := e.placeholder(cache.RootIno, "f", []byte("old"))
+			next := e.placeholder(cache.RootIno, "elsewhere", []byte("new"))
+			if st := e.stat("f"); st.Ino != uint64(old) {
+				t.Fatalf("inode %d", st.Ino)
+			}
+			e.remote(func(tx *cache.Tx) error {
+				d, err := tx.DentryOf(old)
+				if err != nil {
+					return err
+				}
+				return tx.SetDentryNode(d.ID, next)
+			})
+			if _, err := e.cache.Attr(old); !errors.Is(err, cache.ErrNotFound) {
+				t.Fatalf("the old node is still there: %v", err)
+			}
+			must(t, use(e.path("f")))
+			if st := e.stat("f"); st.Ino != uint64(next) {
+				t.Errorf("inode %d afterwards, want %d", st.Ino, next)
+			}
+		})
+	}
+}

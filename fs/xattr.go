@@ -89,7 +89,7 @@ func (d *drive) SetXAttr(_ <-chan struct{}, input *fuse.SetXAttrIn, name string,
 	case strings.HasPrefix(name, virtualPrefix):
 		return fuse.EPERM
 	}
-	return d.fail("setxattr", input.NodeId, d.cache.SetXattr(ino, name, value, input.Flags))
+	return d.failNode("setxattr", input.NodeId, d.cache.SetXattr(ino, name, value, input.Flags))
 }
 
 // RemoveXAttr removes an attribute; without its pin a name inherits again.
