@@ -122,13 +122,24 @@ func (r *rig) holdBack(id cache.BindingID) {
 	}))
 }
 
-// TestAPlaceholderIsReadWhileItsMoveIsOnItsWay reads a freed file after the endpoint has moved it, or a directory above it,
-// and before that is known here.
+// TestAPlaceholderIsReadWhileItsMoveIsOnItsWay reads a freed file after the endpoint has moved or changed it, or moved a
+// directory above it, and before that is known here.
 func TestAPlaceholderIsReadWhileItsMoveIsOnItsWay(t *testing.T) {
-	for _, c := range []struct{ name, from, to, file string }{
-		{"a file", "d/a", "d/b", "d/b"},
-		{"a file to another directory", "d/a", "a", "a"},
-		{"a directory", "d", "e", "e/a"},
+	touched := func(r *rig) {
+		mtime := int64(1e18)
+		_, err := r.c.SetAttr(r.find("d/a").Ino, cache.Attrs{Mtime: &mtime})
+		r.must(err)
+	}
+	for _, c := range []struct {
+		name   string
+		change func(r *rig)
+		file   string
+	}{
+		{"a file", func(r *rig) { r.move("d/a", "d/b") }, "d/b"},
+		{"a file to another directory", func(r *rig) { r.move("d/a", "a") }, "a"},
+		{"a directory", func(r *rig) { r.move("d", "e") }, "e/a"},
+		{"a file's time", touched, "d/a"},
+		{"a file with another time", func(r *rig) { touched(r); r.move("d/a", "d/b") }, "d/b"},
 	} {
 		for _, fl := range flavours() {
 			t.Run(c.name+" "+fl.name, func(t *testing.T) {
@@ -139,13 +150,13 @@ func TestAPlaceholderIsReadWhileItsMoveIsOnItsWay(t *testing.T) {
 				r.write("d/a", "bytes")
 				r.settle()
 				r.free("d/a")
-				r.move(c.from, c.to)
+				c.change(r)
 				n := r.find(c.file).Node
 
 				tried, got := make(chan struct{}), make(chan error, 1)
 				var once sync.Once
 				r.script.Add(faulty.Rule{Method: faulty.Read, Then: func() { once.Do(func() { close(tried) }) }})
-				r.script.Add(faulty.Rule{Method: faulty.Update, Then: func() {
+				r.script.Add(faulty.Rule{Method: faulty.Update, Nth: 1, Then: func() {
 					go func() { got <- r.fetched(n, "bytes") }()
 					<-tried // before the reply to the move
 				}})

@@ -112,8 +112,8 @@ func (e *Engine) Fetch(ctx context.Context, ino cache.Ino, version uint64, off, 
 	return nil, fmt.Errorf("fetch node %d: %w", ino, err)
 }
 
-// read begins to read at the endpoint. An object that is not where it was, while a move of ours is on its way, is looked for
-// again when the move is known to have happened or not.
+// read begins to read at the endpoint. An object that is not where it was, or not as it was, while a write of ours is on its
+// way, is looked for again when that is known to have happened or not.
 func (h holder) read(ctx context.Context, off, n int64) (io.ReadCloser, error) {
 	for {
 		ep, addr, err := h.reach(ctx)
@@ -124,38 +124,37 @@ func (h holder) read(ctx context.Context, off, n int64) (io.ReadCloser, error) {
 		if err == nil || !isAny(err, surprises) {
 			return r, h.l.readFailed(err)
 		}
-		moved, werr := h.l.awaitMove(ctx, h.binding.RemoteID, addr)
+		again, werr := h.await(ctx, addr)
 		if werr != nil {
 			return nil, werr
 		}
-		if !moved {
+		if !again {
 			return nil, h.l.readFailed(err)
 		}
 	}
 }
 
-// moveMax is how long somebody waits for the outcome of a move under way.
-const moveMax = 30 * time.Second
+// writeMax is how long a reader waits for the outcome of a write under way.
+const writeMax = 30 * time.Second
 
-// awaitMove waits while the object id is taken to be at addr and a move of this leg is announced. It reports whether the
-// object is elsewhere now.
-func (l *leg) awaitMove(ctx context.Context, id string, addr remote.ItemID) (moved bool, err error) {
-	wake, stop := l.e.Cache.Watch()
+// await waits while a write is announced that may have moved or changed the object, which was looked for at addr, and nothing
+// of it is known. It reports whether it is worth looking again, and brings the holder up to date.
+func (h *holder) await(ctx context.Context, addr remote.ItemID) (again bool, err error) {
+	wake, stop := h.l.e.Cache.Watch()
 	defer stop()
-	limit := time.NewTimer(moveMax)
+	limit := time.NewTimer(writeMax)
 	defer limit.Stop()
 	for {
-		moving := false
-		err := l.e.Cache.View(func(tx *cache.Tx) error {
-			now, err := l.address(tx, id)
-			if moved = err == nil && now != addr; err != nil || moved {
+		pending := false
+		err := h.l.e.Cache.View(func(tx *cache.Tx) (err error) {
+			if again, err = h.renew(tx, addr); err != nil || again {
 				return err
 			}
-			moving, err = l.moving(tx)
+			pending, err = h.pending(tx)
 			return err
 		})
-		if err != nil || moved || !moving {
-			return moved, err
+		if err != nil || again || !pending {
+			return again, err
 		}
 		select {
 		case <-wake:
@@ -167,10 +166,26 @@ func (l *leg) awaitMove(ctx context.Context, id string, addr remote.ItemID) (mov
 	}
 }
 
-// moving reports whether a move is announced whose outcome is not known.
-func (l *leg) moving(tx *cache.Tx) (bool, error) {
+// renew takes over the base as it is now, if it still is of the same version, and reports whether that is another place or
+// another token.
+func (h *holder) renew(tx *cache.Tx, addr remote.ItemID) (bool, error) {
+	b, ok, err := tx.Binding(h.binding.ID)
+	if err != nil || !ok || b.LocalVersion != h.binding.LocalVersion {
+		return false, err
+	}
+	now, err := h.l.address(tx, b.RemoteID)
+	if err != nil {
+		return false, err
+	}
+	other := now != addr || b.Content != h.binding.Content
+	h.binding = b
+	return other, nil
+}
+
+// pending reports whether a write is announced that may move or change the object, and its outcome is not known.
+func (h *holder) pending(tx *cache.Tx) (bool, error) {
 	for after := int64(0); ; {
-		page, err := tx.Journal(l.id, after, pageSize)
+		page, err := tx.Journal(h.l.id, after, pageSize)
 		if err != nil || len(page) == 0 {
 			return false, err
 		}
@@ -178,9 +193,10 @@ func (l *leg) moving(tx *cache.Tx) (bool, error) {
 			after = entry.Item
 			w, err := decodeWrite(entry.Op)
 			if err != nil {
-				return false, fmt.Errorf("look for moves: %w", err)
+				return false, fmt.Errorf("look for writes: %w", err)
 			}
-			if w.Op.Kind == plan.OpMoveRemote || w.Op.Kind == plan.OpParkRemote {
+			moves := w.Op.Kind == plan.OpMoveRemote || w.Op.Kind == plan.OpParkRemote
+			if moves || cache.BindingID(w.Op.Binding) == h.binding.ID {
 				return true, nil
 			}
 		}
