@@ -314,7 +314,7 @@ func (tx *Tx) SetDentryNode(id DentryID, ino Ino) error {
 	if _, err := tx.loseLink(e.Ino, e.Node.Kind); err != nil {
 		return err
 	}
-	tx.publish(Change{Parent: e.Parent, Name: e.Name})
+	tx.publish(Change{Ino: e.Ino, Parent: e.Parent, Name: e.Name})
 	e.Ino = ino
 	return errors.Join(tx.wantPinned(id, n), tx.mark(e.Dentry, n, 0))
 }

@@ -57,11 +57,11 @@ func Errno(err error) syscall.Errno {
 	return syscall.EIO
 }
 
-// failNode is fail for what the kernel asks of a node that it has from a lookup. If the node is gone by now, as when
-// another took its name at the endpoint and the notification is under way, ESTALE has the kernel look the name up again,
-// where ENOENT would tell the program that there is nothing of that name.
+// failNode is fail for what the kernel asks of a node that it has from a lookup. If the node went by a change from
+// elsewhere, another may have its name: ESTALE has the kernel look that up again, where ENOENT would tell the program that
+// there is nothing of that name.
 func (d *drive) failNode(op string, ino uint64, err error) fuse.Status {
-	if errors.Is(err, cache.ErrNotFound) {
+	if errors.Is(err, cache.ErrNotFound) && d.notifier.elsewhere(cache.Ino(ino)) {
 		return fuse.Status(syscall.ESTALE)
 	}
 	return d.fail(op, ino, err)

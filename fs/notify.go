@@ -44,6 +44,7 @@ type notifier struct {
 	busy  bool           // a batch is being sent
 	// unheard counts the notifications to repeat by node: the kernel may yet take in a reply that is older.
 	unheard map[cache.Ino]int
+	changed *stamps // nodes that changes from elsewhere were about, lately
 
 	again   []late
 	inodes  map[cache.Ino]bool // of the batch: node -> its pages too
@@ -60,7 +61,7 @@ type late struct {
 func newNotifier(d *drive, feed *cache.Feed) *notifier {
 	return &notifier{
 		known: &d.known, pages: d.pages, names: d.names, feed: feed, log: d.log,
-		inodes: make(map[cache.Ino]bool), unheard: make(map[cache.Ino]int),
+		inodes: make(map[cache.Ino]bool), unheard: make(map[cache.Ino]int), changed: newStamps(stampsMax),
 	}
 }
 
@@ -99,6 +100,10 @@ func (n *notifier) take() []cache.Change {
 func (n *notifier) fetch() []cache.Change {
 	batch := n.feed.Next(batchMax)
 	n.known.taken.Add(uint64(len(batch)))
+	for i := range batch {
+		n.changed.set(batch[i].Ino, 1)
+		n.changed.set(batch[i].Gone, 1)
+	}
 	return batch
 }
 
@@ -112,6 +117,16 @@ func (n *notifier) pending(ino cache.Ino) bool {
 	}
 	n.queue = n.fetch()
 	return len(n.queue) > 0
+}
+
+// elsewhere reports whether a committed change from elsewhere was about a node, as far as is remembered. What it finds in
+// the feed it leaves to the goroutine of run, as pending does.
+func (n *notifier) elsewhere(ino cache.Ino) bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	batch := n.fetch()
+	n.queue = append(n.queue, batch...)
+	return len(batch) == batchMax || n.changed.get(ino) != 0
 }
 
 // wait returns when there are changes or something is due to be repeated.

@@ -181,7 +181,7 @@ func TestNotifier(t *testing.T) {
 	known := new(known)
 	n := &notifier{
 		known: known, pages: newStamps(8), names: newStamps(8), kernel: k,
-		log: slog.New(slog.DiscardHandler), inodes: map[cache.Ino]bool{}, unheard: map[cache.Ino]int{},
+		log: slog.New(slog.DiscardHandler), inodes: map[cache.Ino]bool{}, changed: newStamps(8), unheard: map[cache.Ino]int{},
 	}
 	// Nothing for what the kernel cannot know.
 	n.send([]cache.Change{{Ino: 5, Data: true}, {Parent: 1, Name: "a", Ino: 1}})
