@@ -114,6 +114,9 @@ func crashWork(t *testing.T, dir string) {
 			}
 		}
 		crashNames(t, c, i)
+		if _, err := c.removeDropped(); err != nil {
+			t.Fatal(err)
+		}
 	}
 	if err := c.Backup(); err != nil {
 		t.Fatal(err)
@@ -297,6 +300,10 @@ func TestDoctorTakesNoWorkUnderWayForDamage(t *testing.T) {
 		}
 		return tx.unlink(e)
 	}); err != nil {
+		t.Fatal(err)
+	}
+	sound("committed")
+	if _, err := c.removeDropped(); err != nil {
 		t.Fatal(err)
 	}
 	sound("afterwards")
