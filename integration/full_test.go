@@ -193,6 +193,8 @@ func TestAnErrorOfTheDiskIsTold(t *testing.T) {
 			write(t, path, "first")
 			text, told := []byte("first"), 0
 			for i := range 3 {
+				// The kernel tells of a close after it has returned.
+				eventually(t, "nobody has the file open", func() bool { return f.info("file")[0].OpenHandles == 0 })
 				next := bytes.Repeat([]byte{byte('a' + i)}, 10)
 				h, err := os.OpenFile(path, os.O_WRONLY, 0)
 				must(t, err)
