@@ -169,7 +169,7 @@ func (d *drive) prepare(ctx context.Context, f *file, mode uint32, truncate, kil
 	case !f.Missing(0, math.MaxInt64):
 		return nil
 	}
-	if mode != unix.O_WRONLY && f.release == nil { // else: kept by the walk, whatever became of its name since
+	if mode != unix.O_WRONLY {
 		if err := d.hydrator.Prepare(f.Ino()); err != nil {
 			return err
 		}
@@ -190,6 +190,9 @@ func (d *drive) prepare(ctx context.Context, f *file, mode uint32, truncate, kil
 
 // keepOpen has the version of a file being opened kept. After a second walk it has to do as it is.
 func (d *drive) keepOpen(ctx context.Context, f *file, walked bool) (err error) {
+	if f.release != nil {
+		return nil
+	}
 	if f.release, err = d.keep(ctx, f.OpenFile); walked && errors.Is(err, cache.ErrStale) {
 		return nil
 	}
