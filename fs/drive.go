@@ -20,7 +20,6 @@ type drive struct {
 	hydrator Hydrator
 	lister   Lister
 	states   States
-	keeper   Keeper // nil: nothing is kept
 	log      *slog.Logger
 
 	files table[file]
@@ -33,7 +32,6 @@ type drive struct {
 	pages *stamps // of files, by version
 	names *stamps // of directories, by ctime
 	retry *stamps // of files whose open is being begun again: see retried
-	walks walks   // of threads whose open is being begun again
 
 	notifier *notifier
 	gone     context.Context // ends with the mount
@@ -44,7 +42,7 @@ type drive struct {
 func newDrive(opt Options) *drive {
 	d := &drive{
 		RawFileSystem: fuse.NewDefaultRawFileSystem(),
-		cache:         opt.Cache, hydrator: opt.Hydrator, lister: opt.Lister, states: opt.States, keeper: opt.Keeper, log: opt.Logger,
+		cache:         opt.Cache, hydrator: opt.Hydrator, lister: opt.Lister, states: opt.States, log: opt.Logger,
 		pages: newStamps(stampsMax), names: newStamps(stampsMax), retry: newStamps(stampsMax),
 	}
 	d.gone, d.finish = context.WithCancel(context.Background())
@@ -60,9 +58,9 @@ func (d *drive) String() string { return "vdfs" }
 // OnUnmount closes what the kernel will not release any more.
 func (d *drive) OnUnmount() {
 	d.finish()
-	d.walks.end()
 	for _, f := range d.files.drain() {
-		if err := f.close(); err != nil {
+		f.stop()
+		if err := f.Close(); err != nil {
 			d.log.Warn("close file at unmount", "ino", f.Ino(), "error", err)
 		}
 	}

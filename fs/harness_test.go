@@ -273,13 +273,6 @@ func (h *fakeHydrator) block() (release func()) {
 
 func (h *fakeHydrator) fetches() int64 { return h.ensured.Load() + h.completed.Load() }
 
-// scriptPrepare has the next Prepare do something else.
-func (h *fakeHydrator) scriptPrepare(do func() error) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	h.script = do
-}
-
 func (h *fakeHydrator) Prepare(cache.Ino) error {
 	h.prepared.Add(1)
 	h.mu.Lock()

@@ -29,9 +29,6 @@ func (d *drive) Lookup(cancel <-chan struct{}, header *fuse.InHeader, name strin
 			e, err = d.cache.Lookup(parent, name)
 			return err
 		}, child{parent, name})
-		if err == nil && d.walks.under(header.Pid) {
-			e, err = d.openFound(waiting(cancel, header), header.Pid, parent, name, e)
-		}
 		missing := errors.Is(err, cache.ErrNotFound)
 		switch {
 		case err != nil && !missing:

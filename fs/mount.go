@@ -47,8 +47,6 @@ type Options struct {
 	Hydrator Hydrator
 	Lister   Lister
 	States   States
-	// Keeper keeps versions that are open; nil: nothing is kept.
-	Keeper Keeper
 	// Logger receives what no program can be told; nil: discarded.
 	Logger *slog.Logger
 	// AllowOther lets other users in; as an ordinary user it needs user_allow_other in /etc/fuse.conf.

@@ -1,7 +1,6 @@
 package fs
 
 import (
-	"context"
 	"errors"
 	"math"
 	"sync/atomic"
@@ -25,8 +24,6 @@ type file struct {
 	read  atomic.Bool   // its access time was touched
 	plain atomic.Uint64 // setid generation+1 in which the file was seen without those bits
 
-	release func() // ends the keeping of its version; nil: it is not kept
-
 	complete *time.Timer // starts the completion of a file that is held open for writing; nil: needs none
 }
 
@@ -35,15 +32,6 @@ func (f *file) stop() {
 	if f.complete != nil {
 		f.complete.Stop()
 	}
-}
-
-// close ends the handle and what is kept for it.
-func (f *file) close() error {
-	f.stop()
-	if f.release != nil {
-		f.release()
-	}
-	return f.Close()
 }
 
 // Open never fetches bytes. Reading needs an endpoint that could give the missing ones, and fails at once if there is
@@ -61,20 +49,17 @@ func (d *drive) Open(cancel <-chan struct{}, input *fuse.OpenIn, out *fuse.OpenO
 		}
 		d.pages.follow(ino, n.Version)
 	}
-	f, fresh, walked, err := d.openNode(input, write)
+	of, err := d.cache.OpenFile(ino, write)
 	if err != nil {
-		return d.failOpen(&input.InHeader, walked, err)
+		return d.fail("open", input.NodeId, err)
 	}
+	fresh := d.freshness(of)
 	if fresh == again {
-		d.walks.begin(input.Pid)
-		return d.fail("open", input.NodeId, errors.Join(syscall.ESTALE, f.close()))
+		return d.fail("open", input.NodeId, errors.Join(syscall.ESTALE, of.Close()))
 	}
-	if err := d.prepare(waiting(cancel, &input.InHeader), f, mode, truncate, killSetid, walked); err != nil {
-		err = errors.Join(err, f.close())
-		if errors.Is(err, cache.ErrStale) {
-			d.renew(waiting(cancel, &input.InHeader), ino)
-		}
-		return d.failOpen(&input.InHeader, walked, err)
+	f := &file{OpenFile: of, write: write}
+	if err := d.prepare(f, mode, truncate, killSetid); err != nil {
+		return d.fail("open", input.NodeId, errors.Join(err, of.Close()))
 	}
 	if fresh == unsure {
 		// Without the kernel's pages its size does not matter.
@@ -86,32 +71,6 @@ func (d *drive) Open(cancel <-chan struct{}, input *fuse.OpenIn, out *fuse.OpenO
 	}
 	d.hand(f, out)
 	return fuse.OK
-}
-
-// openNode opens a node. walked: the thread was sent on a second walk and is not to be sent on a third.
-func (d *drive) openNode(input *fuse.OpenIn, write bool) (f *file, fresh freshness, walked bool, err error) {
-	found, walked, err := d.walks.finish(input.Pid, cache.Ino(input.NodeId))
-	if err != nil {
-		return nil, sure, walked, err
-	}
-	of, err := d.cache.OpenFile(cache.Ino(input.NodeId), write)
-	if err != nil {
-		return nil, sure, walked, errors.Join(err, found.close())
-	}
-	f = &file{OpenFile: of, write: write}
-	if found != nil { // the kernel has the size from a lookup that opened the file
-		d.retry.drop(of.Ino())
-		f.release = found.release
-		if err := found.file.Close(); err != nil {
-			return nil, sure, walked, errors.Join(err, f.close())
-		}
-		return f, sure, walked, nil
-	}
-	if fresh = d.freshness(of); walked && fresh == again {
-		d.retry.drop(of.Ino())
-		fresh = unsure
-	}
-	return f, fresh, walked, nil
 }
 
 // freshness is what is known of the size that the kernel has of a file being opened.
@@ -155,7 +114,7 @@ func retried(version uint64, looked bool) uint64 {
 }
 
 // prepare does what open's flags ask for and sees to the bytes that are missing.
-func (d *drive) prepare(ctx context.Context, f *file, mode uint32, truncate, killSetid, walked bool) error {
+func (d *drive) prepare(f *file, mode uint32, truncate, killSetid bool) error {
 	switch {
 	case truncate && f.write:
 		if err := f.Truncate(0); err != nil {
@@ -173,9 +132,6 @@ func (d *drive) prepare(ctx context.Context, f *file, mode uint32, truncate, kil
 		if err := d.hydrator.Prepare(f.Ino()); err != nil {
 			return err
 		}
-		if err := d.keepOpen(ctx, f, walked); err != nil {
-			return err
-		}
 	}
 	if f.write {
 		f.complete = time.AfterFunc(completeAfter, func() {
@@ -186,17 +142,6 @@ func (d *drive) prepare(ctx context.Context, f *file, mode uint32, truncate, kil
 		})
 	}
 	return nil
-}
-
-// keepOpen has the version of a file being opened kept. After a second walk it has to do as it is.
-func (d *drive) keepOpen(ctx context.Context, f *file, walked bool) (err error) {
-	if f.release != nil {
-		return nil
-	}
-	if f.release, err = d.keep(ctx, f.OpenFile); walked && errors.Is(err, cache.ErrStale) {
-		return nil
-	}
-	return err
 }
 
 // hand gives the handle to the kernel, with its pages if they are of this version. While bytes are missing, what is read
@@ -270,10 +215,11 @@ func (d *drive) Release(_ <-chan struct{}, input *fuse.ReleaseIn) {
 	if f == nil {
 		return
 	}
+	f.stop()
 	if !f.partial && (f.write || !f.told.Load()) {
 		d.pages.set(f.Ino(), f.Version())
 	}
-	if err := f.close(); err != nil {
+	if err := f.Close(); err != nil {
 		d.log.Warn("close file", "ino", f.Ino(), "error", err)
 	}
 	d.closing.released(f)

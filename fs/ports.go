@@ -17,15 +17,6 @@ type Hydrator interface {
 	Complete(ctx context.Context, ino cache.Ino) error
 }
 
-// Keeper sees to it that what is missing of an open file can still be had when the file is replaced at its endpoint.
-type Keeper interface {
-	// Keep keeps a version until release is called. cache.ErrStale: the endpoint has another one by now, see Renew.
-	// cache.ErrNotFound: it has none. What cannot be kept, or not soon, is not kept, and that is no error.
-	Keep(ctx context.Context, ino cache.Ino, version uint64) (release func(), err error)
-	// Renew takes in what the endpoint has now under the node's name. The name may show another node afterwards.
-	Renew(ctx context.Context, ino cache.Ino) error
-}
-
 // Lister brings the names of a directory here that was never listed.
 type Lister interface {
 	// List returns when the directory is listed. It is given a deadline.

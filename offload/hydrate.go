@@ -75,11 +75,7 @@ func (h *Hydrator) Prepare(ino cache.Ino) error {
 	if n.Kind != cache.File || n.Residency == cache.Full || n.Size == 0 {
 		return nil
 	}
-	err = h.source.Reachable(ino)
-	if errors.Is(err, cache.ErrStale) || errors.Is(err, cache.ErrNotFound) {
-		return err // the caller knows what to do about its own
-	}
-	if err != nil {
+	if err := h.source.Reachable(ino); err != nil {
 		return fmt.Errorf("open node %d: %w: %w", ino, ErrUnreachable, err)
 	}
 	return nil

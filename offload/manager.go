@@ -13,8 +13,7 @@ import (
 type Source interface {
 	// Fetch streams n bytes from off of a version of a node. All bytes are of that version, or the stream fails.
 	Fetch(ctx context.Context, ino cache.Ino, version uint64, off, n int64) (io.ReadCloser, error)
-	// Reachable says at once whether the node's present version could be fetched now; it asks nobody. cache.ErrStale: the
-	// node lost its name to another one.
+	// Reachable says at once whether the node's present version could be fetched now; it asks nobody.
 	Reachable(ino cache.Ino) error
 	// Prove has endpoints prove, now, that they store exactly this version, and counts those that do; none is an error.
 	Prove(ctx context.Context, ino cache.Ino, version uint64) (copies int, err error)

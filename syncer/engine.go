@@ -63,8 +63,7 @@ func (o *Options) defaults() {
 // Engine runs the legs of one drive.
 type Engine struct {
 	Options
-	log  *slog.Logger
-	kept keeps
+	log *slog.Logger
 
 	mu      sync.Mutex
 	legs    map[cache.LegID]*leg

@@ -21,48 +21,38 @@ type holder struct {
 
 // holders finds the endpoints that have a version, those that can be reached first.
 func (e *Engine) holders(ino cache.Ino, version uint64) ([]holder, error) {
-	var list []holder
+	var out []holder
 	err := e.Cache.View(func(tx *cache.Tx) (err error) {
-		list, err = e.holdersIn(tx, ino, version)
+		out, err = e.holdersIn(tx, ino, version)
 		return err
 	})
-	return list, err
+	return out, err
 }
 
 func (e *Engine) holdersIn(tx *cache.Tx, ino cache.Ino, version uint64) ([]holder, error) {
-	all, err := e.bound(tx, ino)
 	var out, away []holder
-	for _, h := range all {
-		switch {
-		case h.binding.LocalVersion != version:
-		case h.l.opened() == nil:
-			away = append(away, h)
-		default:
-			out = append(out, h)
-		}
-	}
-	return append(out, away...), err
-}
-
-// bound finds the objects that the names of a node are bound to.
-func (e *Engine) bound(tx *cache.Tx, ino cache.Ino) ([]holder, error) {
 	names, err := tx.DentriesOf(ino)
 	if err != nil {
 		return nil, err
 	}
-	var out []holder
 	for _, d := range names {
 		all, err := tx.BindingsOf(d.ID)
 		if err != nil {
 			return nil, err
 		}
 		for _, b := range all {
-			if l := e.leg(b.Leg); l != nil {
-				out = append(out, holder{l, b})
+			l := e.leg(b.Leg)
+			if b.LocalVersion != version || l == nil {
+				continue
 			}
+			if l.opened() == nil {
+				away = append(away, holder{l, b})
+				continue
+			}
+			out = append(out, holder{l, b})
 		}
 	}
-	return out, nil
+	return append(out, away...), nil
 }
 
 // reach returns the endpoint and the object's address there now.
@@ -93,10 +83,6 @@ var errNoCopy = errors.New("no endpoint has this version")
 // Fetch streams n bytes from off of a version of a node from an endpoint that
 // has it. The bytes are of that version or the stream fails.
 func (e *Engine) Fetch(ctx context.Context, ino cache.Ino, version uint64, off, n int64) (io.ReadCloser, error) {
-	r, err := e.fetchKept(ctx, keptVersion{ino, version}, off, n)
-	if r != nil || err != nil {
-		return r, err
-	}
 	list, err := e.holders(ino, version)
 	if err != nil {
 		return nil, fmt.Errorf("fetch node %d: %w", ino, err)
@@ -218,18 +204,15 @@ func (l *leg) readFailed(err error) error {
 }
 
 // Reachable reports at once whether some endpoint has the node's present version and may answer: it did last time, or was
-// not asked yet. cache.ErrStale: the node lost its name to another one.
+// not asked yet.
 func (e *Engine) Reachable(ino cache.Ino) error {
 	var list []holder
-	err := e.Cache.View(func(tx *cache.Tx) error { // one view: its version and its bindings change together
+	err := e.Cache.View(func(tx *cache.Tx) error {
+		// In one snapshot: a remote change that is applied meanwhile moves node and bases together.
 		n, err := tx.Node(ino)
-		if err == nil && n.Nlink == 0 {
-			err = fmt.Errorf("node %d has no name: %w", ino, cache.ErrStale)
+		if err == nil {
+			list, err = e.holdersIn(tx, ino, n.Version)
 		}
-		if err != nil {
-			return err
-		}
-		list, err = e.holdersIn(tx, ino, n.Version)
 		return err
 	})
 	if err != nil {

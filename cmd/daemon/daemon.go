@@ -176,7 +176,7 @@ func (d *daemon) mount(ctx context.Context) (err error) {
 	}
 	d.socket = socket
 	d.server, err = fuse.Mount(ctx, fuse.Options{
-		Mountpoint: d.plan.mountpoint, Cache: d.parts.cache, Hydrator: d.parts.offload, Lister: d.parts.engine, Keeper: d.parts.engine,
+		Mountpoint: d.plan.mountpoint, Cache: d.parts.cache, Hydrator: d.parts.offload, Lister: d.parts.engine,
 		States: d.parts.states, Logger: d.log, AllowOther: d.plan.AllowOther, ReadOnly: d.plan.ReadOnly,
 	})
 	if err != nil {

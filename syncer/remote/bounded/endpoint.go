@@ -18,10 +18,7 @@ type Endpoint struct {
 	caps remote.Caps
 }
 
-var (
-	_ remote.Endpoint = (*Endpoint)(nil)
-	_ remote.Holder   = (*Endpoint)(nil)
-)
+var _ remote.Endpoint = (*Endpoint)(nil)
 
 // Open opens an endpoint in a worker. What open still opens after it was given up is closed.
 func (p *Pool) Open(ctx context.Context, open func(ctx context.Context) (remote.Endpoint, error)) (*Endpoint, error) {
@@ -186,30 +183,6 @@ func (e *Endpoint) Read(ctx context.Context, id remote.ItemID, v remote.Content,
 		return nil, err
 	}
 	return &reader{ctx: ctx, pool: e.pool, body: body}, nil
-}
-
-// Hold implements remote.Holder where the endpoint does.
-func (e *Endpoint) Hold(ctx context.Context, id remote.ItemID, v remote.Content) (remote.Entry, func(), error) {
-	holder, ok := e.next.(remote.Holder)
-	if !ok {
-		return remote.Entry{}, nil, remote.ErrUnsupported
-	}
-	type hold struct {
-		entry   remote.Entry
-		release func()
-	}
-	h, err := do(ctx, e.pool, job[hold]{
-		says: "hold file",
-		run: func(ctx context.Context, _ *call) (h hold, err error) {
-			h.entry, h.release, err = holder.Hold(ctx, id, v)
-			return h, err
-		},
-		undo: func(h hold) { h.release() },
-	})
-	if err != nil {
-		return remote.Entry{}, nil, err
-	}
-	return h.entry, h.release, nil
 }
 
 // Close implements remote.Endpoint. What does not end soon ends with the process.

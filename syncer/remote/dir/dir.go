@@ -16,8 +16,8 @@
 // changes neither. A symlink's Content is made of its target.
 //
 // Lock order: Endpoint.publish, then flock on the root directory (taken by all
-// sessions that replace, move or delete, for microseconds); watcher.mu and held.mu
-// are taken alone. No lock is held while file contents are read, written or synced.
+// sessions that replace, move or delete, for microseconds); watcher.mu is taken
+// alone. No lock is held while file contents are read, written or synced.
 package dir
 
 import (
@@ -73,7 +73,6 @@ type Endpoint struct {
 
 	watch    *watcher
 	listings listings
-	held     held
 
 	closed chan struct{}
 	once   sync.Once

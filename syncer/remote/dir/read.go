@@ -20,10 +20,7 @@ func (d *Endpoint) Read(ctx context.Context, id remote.ItemID, v remote.Content,
 		return nil, fmt.Errorf("read file: %w", err)
 	}
 	defer r.close()
-	s, err := d.openHeld(ctx, v)
-	if s == nil && err == nil {
-		s, err = d.openStream(ctx, r, id)
-	}
+	s, err := d.openStream(ctx, r, id)
 	if err != nil {
 		return nil, lookupFail("read file", err)
 	}
