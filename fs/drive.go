@@ -28,10 +28,11 @@ type drive struct {
 
 	closing closing
 
-	known known
-	pages *stamps // of files, by version
-	names *stamps // of directories, by ctime
-	retry *stamps // of files whose open is being begun again: see retried
+	known  known
+	pages  *stamps // of files, by version
+	names  *stamps // of directories, by ctime
+	looked *stamps // of files, by the version that a lookup told: see freshness
+	retry  *stamps // of files whose open is being begun again
 
 	notifier *notifier
 	gone     context.Context // ends with the mount
@@ -43,7 +44,7 @@ func newDrive(opt Options) *drive {
 	d := &drive{
 		RawFileSystem: fuse.NewDefaultRawFileSystem(),
 		cache:         opt.Cache, hydrator: opt.Hydrator, lister: opt.Lister, states: opt.States, log: opt.Logger,
-		pages: newStamps(stampsMax), names: newStamps(stampsMax), retry: newStamps(stampsMax),
+		pages: newStamps(stampsMax), names: newStamps(stampsMax), looked: newStamps(stampsMax), retry: newStamps(stampsMax),
 	}
 	d.gone, d.finish = context.WithCancel(context.Background())
 	d.known.nodes.add(cache.RootIno)

@@ -36,9 +36,7 @@ func (d *drive) Lookup(cancel <-chan struct{}, header *fuse.InHeader, name strin
 		case !d.known.settle(since, parent, e.Ino):
 			continue
 		case !missing:
-			if d.retry.get(e.Ino) != 0 {
-				d.retry.set(e.Ino, retried(e.Node.Version, true))
-			}
+			d.looks(&e.Node)
 			d.fillEntry(out, &e, validity)
 			return fuse.OK
 		}

@@ -2,6 +2,7 @@ package fs
 
 import (
 	"errors"
+	"fmt"
 	"math"
 	"sync/atomic"
 	"syscall"
@@ -59,7 +60,7 @@ func (d *drive) Open(cancel <-chan struct{}, input *fuse.OpenIn, out *fuse.OpenO
 	}
 	f := &file{OpenFile: of, write: write}
 	if err := d.prepare(f, mode, truncate, killSetid); err != nil {
-		return d.fail("open", input.NodeId, errors.Join(err, of.Close()))
+		return d.fail("open", input.NodeId, errors.Join(f.replaced(err), of.Close()))
 	}
 	if fresh == unsure {
 		// Without the kernel's pages its size does not matter.
@@ -73,6 +74,16 @@ func (d *drive) Open(cancel <-chan struct{}, input *fuse.OpenIn, out *fuse.OpenO
 	return fuse.OK
 }
 
+// replaced is the error of a file that cannot be opened: if it lost its last name since the kernel looked, as when
+// another version took its place, ESTALE has the kernel look the name up once more.
+func (f *file) replaced(err error) error {
+	n, nerr := f.Node()
+	if nerr == nil && n.Nlink == 0 {
+		return fmt.Errorf("open node %d, which has no name any more: %w", f.Ino(), syscall.ESTALE)
+	}
+	return errors.Join(err, nerr)
+}
+
 // freshness is what is known of the size that the kernel has of a file being opened.
 type freshness int
 
@@ -84,33 +95,29 @@ const (
 
 // freshness tells whether the kernel may still have the size of an older version, because a change was committed and its
 // notification is under way. Reads would end there and appends begin there. On ESTALE the kernel looks the name up once
-// more, past its caches, and opens again. Where it has no name to look up, or a signal came between, the second open is
-// taken as it is.
+// more, past its caches, and opens what it finds there, which may be another node by then. Where it has no name to look up,
+// or a signal came between, the second open is taken as it is: after a second ESTALE the program would get it.
 func (d *drive) freshness(of *cache.OpenFile) freshness {
 	ino, version := of.Ino(), of.Version()
-	if d.pages.get(ino) == version {
-		return sure // it was opened in this version before
-	}
-	if mark := d.retry.get(ino); mark != 0 {
+	switch {
+	case d.pages.get(ino) == version: // it was opened in this version before
+	case d.looked.get(ino) == version:
+	case !d.notifier.pending(ino):
+	case d.retry.get(ino) != 0:
 		d.retry.drop(ino)
-		if mark == retried(version, true) {
-			return sure
-		}
 		return unsure
+	default:
+		d.retry.set(ino, version)
+		return again
 	}
-	if !d.notifier.pending(ino) {
-		return sure
-	}
-	d.retry.set(ino, retried(version, false))
-	return again
+	return sure
 }
 
-// retried is the stamp of a file whose open was answered with ESTALE: its version, and whether it was looked up since.
-func retried(version uint64, looked bool) uint64 {
-	if looked {
-		return version<<1 | 1
+// looks notes of which version the size is that a lookup tells while notifications are under way.
+func (d *drive) looks(n *cache.Node) {
+	if d.notifier.pending(n.Ino) {
+		d.looked.set(n.Ino, n.Version)
 	}
-	return version << 1
 }
 
 // prepare does what open's flags ask for and sees to the bytes that are missing.
