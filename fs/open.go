@@ -52,7 +52,7 @@ func (d *drive) Open(cancel <-chan struct{}, input *fuse.OpenIn, out *fuse.OpenO
 	}
 	of, err := d.cache.OpenFile(ino, write)
 	if err != nil {
-		return d.fail("open", input.NodeId, err)
+		return d.failNode("open", input.NodeId, err)
 	}
 	fresh := d.freshness(of)
 	if fresh == again {

@@ -53,9 +53,9 @@ func powerCuts(t *testing.T, m *image, dir string) {
 		f.cutDuringWork(m, workers, library, time.Duration(50+rnd.Int64N(1200))*time.Millisecond)
 		m.mount()
 		f.mount()
-		checkAll(t, f, round, workers, library)
+		checkDrive(t, f, round, workers, library)
 		f.settledBesideTrash()
-		checkAll(t, f, round, workers, library)
+		checkDrive(t, f, round, workers, library)
 	}
 	f.do("doctor")
 }
@@ -72,8 +72,8 @@ func (f *fixture) settledBesideTrash() {
 	}
 }
 
-// checkAll looks at all that is in the drive.
-func checkAll(t *testing.T, f *fixture, round int, workers []*powerModel, library map[string][]byte) {
+// checkDrive looks at all that is in the drive.
+func checkDrive(t *testing.T, f *fixture, round int, workers []*powerModel, library map[string][]byte) {
 	t.Helper()
 	for _, w := range workers {
 		if err := w.check(); err != nil {
