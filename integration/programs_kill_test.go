@@ -12,20 +12,25 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // killDuring starts a program that says on a line of its own what is done for good, and kills the daemon a moment after
-// some of these lines. It returns all lines, those included that came while the daemon died.
+// some of these lines, and then the program: git for one reads a directory of a dead mount for ever. It returns all lines,
+// those included that came while the daemon died.
 func (f *fixture) killDuring(cmd *exec.Cmd, lines int, moment time.Duration) (said []string) {
 	f.t.Helper()
 	out, err := cmd.StdoutPipe()
 	must(f.t, err)
+	cmd.SysProcAttr = &unix.SysProcAttr{Setpgid: true}
 	must(f.t, cmd.Start())
 	for scan := bufio.NewScanner(out); scan.Scan(); {
 		said = append(said, scan.Text())
 		if len(said) == lines {
 			spin(moment)
 			must(f.t, f.Kill())
+			must(f.t, unix.Kill(-cmd.Process.Pid, unix.SIGKILL))
 		}
 	}
 	if err := cmd.Wait(); err == nil || len(said) < lines {
