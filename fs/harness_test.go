@@ -257,6 +257,13 @@ func (h *fakeHydrator) setOffline(off bool) {
 	h.offline = off
 }
 
+// next has the next Prepare do something else.
+func (h *fakeHydrator) next(do func() error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.script = do
+}
+
 // block makes fetches wait until the returned function is called.
 func (h *fakeHydrator) block() (release func()) {
 	h.mu.Lock()

@@ -138,7 +138,7 @@ func TestAFileReplacedWhileItIsOpenedIsOpenedAnew(t *testing.T) {
 	e := mounted(t)
 	old := e.placeholder(cache.RootIno, "f", []byte("old"))
 	next := e.placeholder(cache.RootIno, "elsewhere", []byte("the new version"))
-	e.hyd.script = func() error {
+	e.hyd.next(func() error {
 		// An endpoint's change takes the name away from the node that is being opened, and its bytes with it.
 		e.remote(func(tx *cache.Tx) error {
 			d, err := tx.DentryOf(old)
@@ -148,7 +148,7 @@ func TestAFileReplacedWhileItIsOpenedIsOpenedAnew(t *testing.T) {
 			return tx.SetDentryNode(d.ID, next)
 		})
 		return errnoError(unix.ENETUNREACH)
-	}
+	})
 	e.wantContent("f", []byte("the new version"))
 }
 
