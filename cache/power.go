@@ -56,6 +56,7 @@ func (n *notes) drop(id ContentID) {
 
 // removals are the backing files that no row names any more, and that wait for the index to be durable.
 type removals struct {
+	turn sync.Mutex // held while they are removed; taken before mu
 	mu   sync.Mutex
 	m    map[ContentID]struct{}
 	wake chan struct{} // cap 1
@@ -89,6 +90,8 @@ func (r *removals) done(id ContentID) {
 // removeDropped removes the backing files whose rows are gone, after making that durable. It reports whether there were any.
 // What it cannot remove is left to the next start's sweep.
 func (c *Cache) removeDropped() (some bool, err error) {
+	c.store.removals.turn.Lock()
+	defer c.store.removals.turn.Unlock()
 	ids := c.store.removals.all()
 	if len(ids) == 0 {
 		return false, nil
@@ -108,6 +111,12 @@ func (c *Cache) removeDropped() (some bool, err error) {
 		c.store.leaving.Delete(id)
 	}
 	return true, nil
+}
+
+// FreeDropped gives the room of everything that was dropped so far back to the disk before it returns, instead of in a moment.
+func (c *Cache) FreeDropped() error {
+	_, err := c.removeDropped()
+	return err
 }
 
 // gatherRemovals is how long removals are gathered, so that many share one sync of the index.

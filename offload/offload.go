@@ -51,6 +51,9 @@ func (m *Manager) Offload(ctx context.Context, id cache.DentryID, o OffloadOptio
 		}
 	}
 	err := m.walk(ctx, id, func(page []cache.Entry) error { return m.offloadPage(ctx, page, o, r) })
+	if err == nil {
+		err = m.cache.FreeDropped() // whoever frees room needs it now
+	}
 	if err != nil {
 		return r, fmt.Errorf("offload: %w", err)
 	}
