@@ -73,8 +73,14 @@ func (a *app) runMount(ctx context.Context, mountpoint string, f mountFlags) err
 	return nil
 }
 
-// childArgs is the command line of the background daemon; its paths do not depend on the working directory.
+// childArgs is the command line of the background daemon.
 func childArgs(mountpoint string, f mountFlags) ([]string, error) {
+	f.ready = daemon.ReadyFD
+	return daemonArgs(mountpoint, f)
+}
+
+// daemonArgs is the command line of a daemon; its paths do not depend on the working directory.
+func daemonArgs(mountpoint string, f mountFlags) ([]string, error) {
 	if mountpoint == "" {
 		return nil, usageError("mountpoint is empty")
 	}
@@ -82,7 +88,10 @@ func childArgs(mountpoint string, f mountFlags) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	args := []string{"mount", "--foreground", "--ready-fd", strconv.Itoa(daemon.ReadyFD)}
+	args := []string{"mount", "--foreground"}
+	if f.ready > 0 {
+		args = append(args, "--ready-fd", strconv.Itoa(f.ready))
+	}
 	if f.from != "" {
 		from, err := daemon.EndpointPath(f.from) // looked at by the daemon: a dead disk would keep this process from ending
 		if err != nil {
@@ -106,7 +115,7 @@ func (a *app) serve(ctx context.Context, paths config.Paths, mountpoint string, 
 	}
 	o := daemon.Options{
 		Paths: paths, Mountpoint: mountpoint, From: f.from,
-		AllowOther: f.allowOther, ReadOnly: f.readOnly, Version: versionText(), Stderr: a.Err,
+		AllowOther: f.allowOther, ReadOnly: f.readOnly, Version: versionText(), Service: a.Service, Stderr: a.Err,
 	}
 	if f.ready > 0 {
 		o.Ready = daemon.ReadyOn(f.ready)

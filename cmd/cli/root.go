@@ -13,6 +13,7 @@ import (
 
 	"vdfs/cmd/config"
 	"vdfs/cmd/control"
+	"vdfs/internal/sdnotify"
 )
 
 // Streams are what a command reads and writes, and the environment it sees.
@@ -22,11 +23,13 @@ type Streams struct {
 	Err    io.Writer
 	Getenv func(string) string
 	Now    func() time.Time
+	// Service is the service manager that started this process, if one did.
+	Service sdnotify.Manager
 }
 
-// Process are the streams of this process.
+// Process are the streams of this process. It is called once: its children do not see its service manager.
 func Process() Streams {
-	return Streams{In: os.Stdin, Out: os.Stdout, Err: os.Stderr, Getenv: os.Getenv, Now: time.Now}
+	return Streams{In: os.Stdin, Out: os.Stdout, Err: os.Stderr, Getenv: os.Getenv, Now: time.Now, Service: sdnotify.Take()}
 }
 
 // app is one run of the command line.

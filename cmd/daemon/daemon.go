@@ -18,6 +18,7 @@ import (
 	"vdfs/cmd/config"
 	"vdfs/cmd/control"
 	fuse "vdfs/fs"
+	"vdfs/internal/sdnotify"
 )
 
 const (
@@ -33,8 +34,9 @@ type Options struct {
 	AllowOther bool
 	ReadOnly   bool
 	Version    string
-	Ready      Ready     // told once how the start went; a daemon with a silent one logs to Stderr
-	Stderr     io.Writer // the log of a foreground daemon
+	Ready      Ready            // told once how the start went; a daemon with a silent one logs to Stderr
+	Service    sdnotify.Manager // told when the drive is mounted, and when the end begins
+	Stderr     io.Writer        // the log of a foreground daemon
 }
 
 // Run mounts the drive and serves it until ctx ends or the mount is gone. The
@@ -52,6 +54,7 @@ func Run(ctx context.Context, o Options) error {
 	if err := o.Ready.Mounted(d.who()); err != nil {
 		d.log.Warn("nobody waits for the mount", "error", err)
 	}
+	d.tell(sdnotify.Ready)
 	err = d.serve(ctx)
 	if err != nil && !o.Ready.Silent() {
 		d.log.Error("daemon failed", "error", err) // whoever started it is long gone
@@ -216,6 +219,7 @@ func (d *daemon) serve(ctx context.Context) error {
 	g.Go(func() error { return named("control socket", ignore(d.http.Serve(d.socket), http.ErrServerClosed)) })
 	select {
 	case <-d.server.Done():
+		d.tell(sdnotify.Stopping)
 	case <-ctx.Done():
 		d.detach()
 	case <-work.Done(): // a part failed
@@ -224,6 +228,13 @@ func (d *daemon) serve(ctx context.Context) error {
 	d.drain()
 	stop()
 	return g.Wait()
+}
+
+// tell tells the service manager, if one started this daemon.
+func (d *daemon) tell(state string) {
+	if err := d.plan.Service.Tell(state); err != nil {
+		d.log.Warn("service manager does not listen", "error", err)
+	}
 }
 
 // named says which part failed; the end of the daemon is no failure.
@@ -236,6 +247,7 @@ func named(part string, err error) error {
 
 // detach takes the mount away because the daemon has to end, whoever uses it.
 func (d *daemon) detach() {
+	d.tell(sdnotify.Stopping)
 	err := d.server.Unmount(false)
 	if errors.Is(err, fuse.ErrInUse) {
 		d.log.Warn("mount is in use, detaching it", "by", describe(d.holders()))
