@@ -50,7 +50,7 @@ func TestCommandLinesThatMakeNoSenseAreUsageErrors(t *testing.T) {
 	for _, line := range []string{
 		"nonsense", "mount", "mount a b", "mount --nonsense a", "unmount", "info", "pin", "status --json --state", "pause soon", "pause -- -3s",
 		"queue x", "conduit create x", "conflicts resolve x", "conflicts resolve x --keep all", "conflicts resolve x --keep merged",
-		"conflicts resolve x y --keep local", "sync --timeout soon", "conduit show", "mount x --from onedrive:/a", "mount x --from dir:",
+		"conflicts resolve x y --keep local", "sync --timeout soon", "conduit show", "service x", "service install a b", "service remove x", "mount x --from onedrive:/a", "mount x --from dir:",
 	} {
 		t.Run(line, func(t *testing.T) {
 			t.Parallel()
@@ -95,7 +95,7 @@ func TestHelpListsExactlyTheVerbsThatWork(t *testing.T) {
 	}
 	want := []string{
 		"completion", "conduit", "conflicts", "doctor", "errors", "fetch", "help", "history", "info", "ls", "mount",
-		"offload", "pause", "pin", "queue", "resume", "status", "sync", "unmount", "unpin", "version",
+		"offload", "pause", "pin", "queue", "resume", "service", "status", "sync", "unmount", "unpin", "version",
 	}
 	if !slices.Equal(verbs, want) {
 		t.Errorf("got  %v\nwant %v", verbs, want)

@@ -84,7 +84,7 @@ them; changes are written here first and reach the storage in the background.`,
 		a.mount(), a.unmount(), a.status(), a.ls(), a.info(),
 		a.pin(), a.unpin(), a.offload(), a.fetch(),
 		a.sync(), a.queue(), a.errors(), a.history(), a.conflicts(), a.conduit(),
-		a.pause(), a.resume(), a.doctor(), a.version(), a.faultPoints(), a.guard(),
+		a.pause(), a.resume(), a.service(), a.doctor(), a.version(), a.faultPoints(), a.guard(),
 	)
 	a.noteStart(root)
 	return root

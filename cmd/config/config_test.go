@@ -140,6 +140,21 @@ func TestPathsFollowTheEnvironment(t *testing.T) {
 	}
 }
 
+func TestUnitsLieWhereTheServiceManagerLooks(t *testing.T) {
+	t.Parallel()
+	for want, env := range map[string]map[string]string{
+		"/u/.config/systemd/user": {"HOME": "/u", "VDFS_HOME": "/h", "XDG_CONFIG_HOME": "c"},
+		"/c/systemd/user":         {"HOME": "/u", "XDG_CONFIG_HOME": "/c"},
+	} {
+		if got, err := Units(func(k string) string { return env[k] }); err != nil || got != want {
+			t.Errorf("got %s, %v, want %s", got, err, want)
+		}
+	}
+	if _, err := Units(func(string) string { return "" }); !errors.Is(err, ErrNoHome) {
+		t.Errorf("without any home: %v", err)
+	}
+}
+
 func TestCreatedDirectoriesAreTheOwnersOnly(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()

@@ -65,6 +65,20 @@ func userPaths(getenv func(string) string) (Paths, error) {
 	}, nil
 }
 
+// Variables are the names of the environment variables that choose a drive and are the same in every session.
+func Variables() []string {
+	return []string{HomeVariable, "HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME"}
+}
+
+// Units is where the units of the owner's service manager lie.
+func Units(getenv func(string) string) (string, error) {
+	home := getenv("HOME")
+	if !filepath.IsAbs(home) {
+		return "", ErrNoHome
+	}
+	return filepath.Join(xdg(getenv, "XDG_CONFIG_HOME", filepath.Join(home, ".config")), "systemd", "user"), nil
+}
+
 // xdg reads one base directory; the specification says to ignore relative values.
 func xdg(getenv func(string) string, name, fallback string) string {
 	if v := getenv(name); filepath.IsAbs(v) {

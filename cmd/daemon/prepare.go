@@ -53,6 +53,15 @@ func prepare(ctx context.Context, o Options) (*plan, error) {
 	return p, p.checkEndpoint()
 }
 
+// Try refuses what a start would refuse, and else says where the drive would be mounted. It changes nothing but a stale mount.
+func Try(ctx context.Context, o Options) (mountpoint string, err error) {
+	p, err := prepare(ctx, o)
+	if err != nil {
+		return "", err
+	}
+	return p.mountpoint, nil
+}
+
 // configError is the owner's to mend: it is about what they wrote.
 func configError(err error) error {
 	if errors.Is(err, config.ErrInvalid) {
@@ -90,7 +99,7 @@ func soleDaemon(ctx context.Context, paths config.Paths) error {
 	again := time.NewTicker(50 * time.Millisecond)
 	defer again.Stop()
 	for deadline := time.Now().Add(lockWait); ; {
-		d, err := runningDaemon(ctx, paths)
+		d, err := RunningDaemon(ctx, paths)
 		if err != nil || d == nil {
 			return err
 		}
@@ -112,8 +121,8 @@ func soleDaemon(ctx context.Context, paths config.Paths) error {
 	}
 }
 
-// runningDaemon asks for the daemon of the drive; nil: there is none.
-func runningDaemon(ctx context.Context, paths config.Paths) (*control.Drive, error) {
+// RunningDaemon asks for the daemon of the drive; nil: there is none.
+func RunningDaemon(ctx context.Context, paths config.Paths) (*control.Drive, error) {
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
 	d, err := control.NewClient(paths.Socket()).Drive(ctx)
