@@ -5,8 +5,11 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
+
+	"pgregory.net/rapid"
 
 	"vdfs/cmd/control"
 )
@@ -51,6 +54,46 @@ WantedBy=default.target
 	if text != want {
 		t.Errorf("got\n%s\nwant\n%s", text, want)
 	}
+}
+
+// TestQuotedWordsAreReadAsTheyWere reads words back by the rules of systemd.service(5) and systemd.syntax(7).
+func TestQuotedWordsAreReadAsTheyWere(t *testing.T) {
+	t.Parallel()
+	rapid.Check(t, func(t *rapid.T) {
+		words := rapid.SliceOfN(rapid.StringOf(rapid.SampledFrom([]rune(`ab ü/%$\"';#{}-@~`))), 1, 4).Draw(t, "words")
+		var quoted []string
+		for _, word := range words {
+			quoted = append(quoted, quote(word, "%", "%%", "$", "$$"))
+		}
+		if got := reread(t, strings.Join(quoted, " ")); !slices.Equal(got, words) {
+			t.Fatalf("%q are read as %q", words, got)
+		}
+	})
+}
+
+// reread splits a line into its words, each in double quotes.
+func reread(t *rapid.T, line string) []string {
+	var words []string
+	for line != "" {
+		rest, ok := strings.CutPrefix(line, `"`)
+		if !ok {
+			t.Fatalf("%s begins with no quote", line)
+		}
+		var word strings.Builder
+		for rest[0] != '"' {
+			if strings.IndexByte(`%$`, rest[0]) >= 0 && rest[1] != rest[0] || rest[0] == '\\' && strings.IndexByte(`\"`, rest[1]) < 0 {
+				t.Fatalf("%s has a meaning", rest[:2])
+			}
+			if strings.IndexByte(`%$\`, rest[0]) >= 0 {
+				rest = rest[1:]
+			}
+			word.WriteByte(rest[0])
+			rest = rest[1:]
+		}
+		words = append(words, word.String())
+		line = strings.TrimPrefix(rest[1:], " ")
+	}
+	return words
 }
 
 // TestSystemdTakesTheUnit asks systemd itself, where it is.
