@@ -23,6 +23,10 @@ func (f *fixture) killDuring(cmd *exec.Cmd, lines int, moment time.Duration) (sa
 	f.t.Helper()
 	out, err := cmd.StdoutPipe()
 	must(f.t, err)
+	complaints, err := os.Create(filepath.Join(f.t.TempDir(), "stderr")) // a pipe would wait for what the program leaves running
+	must(f.t, err)
+	defer complaints.Close()
+	cmd.Stderr = complaints
 	cmd.SysProcAttr = &unix.SysProcAttr{Setpgid: true}
 	must(f.t, cmd.Start())
 	for scan := bufio.NewScanner(out); scan.Scan(); {
@@ -34,7 +38,7 @@ func (f *fixture) killDuring(cmd *exec.Cmd, lines int, moment time.Duration) (sa
 		}
 	}
 	if err := cmd.Wait(); err == nil || len(said) < lines {
-		f.t.Fatalf("%v ended by itself after %d lines: %v", cmd.Args, len(said), err)
+		f.t.Fatalf("%v ended by itself after %d lines: %v\n%s", cmd.Args, len(said), err, read(f.t, complaints.Name()))
 	}
 	return said
 }
@@ -124,11 +128,13 @@ done`, round, round)
 	sh(t, f.behind("repo"), "git", "fsck", "--full", "--strict")
 }
 
-// removeLocks does what git asks for after a crash.
+// removeLocks does what git asks for after a crash: on any disk it leaves behind what it holds while it works, and takes it
+// for somebody else's.
 func removeLocks(t *testing.T, repo string) {
 	t.Helper()
 	must(t, filepath.WalkDir(filepath.Join(repo, ".git"), func(path string, _ fs.DirEntry, err error) error {
-		if err == nil && (strings.HasSuffix(path, ".lock") || filepath.Base(path) == "gc.pid") {
+		name := filepath.Base(path)
+		if err == nil && (strings.HasSuffix(name, ".lock") || name == "gc.pid" || name == "packed-refs.new") {
 			err = os.Remove(path)
 		}
 		return err
