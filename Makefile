@@ -52,7 +52,7 @@ unit:
 
 integration:
 	@[ -e /dev/fuse ] || echo '*** no /dev/fuse: every test with a real mount is SKIPPED here (and fails where CI=true) ***'
-	$(GO) test -count 1 -timeout 20m ./integration/...
+	$(GO) test -count 1 -timeout 40m ./integration/...
 
 soak:
 	@.ci/install soak
