@@ -303,10 +303,12 @@ func (x *fsx) link() {
 	x.names[to] = x.names[from]
 }
 
-// fetch brings the bytes of a file here that is to lose its name: handles on it can only be read on if they are.
+// fetch brings the bytes of a file here that is to lose its name: handles on it can only be read on if they are. Reading it
+// would not do: the kernel may have its pages still, and then nothing is asked for.
 func (x *fsx) fetch(name string) {
 	if of := x.names[name]; of != nil && of.away {
-		x.whole(name)
+		x.say("fetch %s, which is to lose its name", name)
+		x.drive.do("fetch", "--wait", x.path(name))
 		of.away = false
 	}
 }
