@@ -174,17 +174,11 @@ func (c *Cache) syncContent(st *fileState) error {
 	if err != nil || !stamped {
 		return err
 	}
-	before, err := b.stat()
+	size, err := c.syncBacking(st, b)
 	if err != nil {
 		return err
 	}
-	if err := ignoringEINTR(b.file.Sync); err != nil {
-		return diskError(err)
-	}
-	if err := c.syncName(st, b); err != nil {
-		return err
-	}
-	return c.noteSynced(st, b, before.size, func(tx *Tx) error {
+	return c.noteSynced(st, b, size, func(tx *Tx) error {
 		if writing {
 			return nil
 		}
@@ -196,6 +190,18 @@ func (c *Cache) syncContent(st *fileState) error {
 		}
 		return err
 	})
+}
+
+// syncBacking makes a backing file durable, with its name, and returns how long it was when that began.
+func (c *Cache) syncBacking(st *fileState, b *backing) (size int64, err error) {
+	before, err := b.stat()
+	if err != nil {
+		return 0, err
+	}
+	if err := ignoringEINTR(b.file.Sync); err != nil {
+		return 0, diskError(err)
+	}
+	return before.size, c.syncName(st, b)
 }
 
 // noteSynced records that the first size bytes of an open backing file are on the disk, as far as it has them still, and

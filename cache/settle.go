@@ -243,18 +243,12 @@ func (c *Cache) syncState(st *fileState) error {
 	if b == nil {
 		return c.syncIndex() // chmod and the like
 	}
-	before, err := b.stat()
+	size, err := c.syncBacking(st, b)
 	if err != nil {
 		return err
 	}
-	if err := ignoringEINTR(b.file.Sync); err != nil {
-		return diskError(err)
-	}
-	if err := c.syncName(st, b); err != nil {
-		return err
-	}
 	if marked {
-		err := c.noteSynced(st, b, before.size, func(tx *Tx) error {
+		err := c.noteSynced(st, b, size, func(tx *Tx) error {
 			info, err := b.stat()
 			if err != nil {
 				return err
