@@ -42,8 +42,6 @@ type contentStore struct {
 	dirty atomic.Bool   // something was written since the last round of syncing began
 	swept atomic.Bool   // leftovers of other processes were removed
 
-	leaving sync.Map // ids of contents whose rows are gone, or about to be, and whose files are about to go
-
 	notes    notes
 	removals removals
 
@@ -301,9 +299,9 @@ func (tx *Tx) removeContent(id ContentID) error {
 	c := tx.c
 	c.store.notes.drop(id)
 	if c.store.dir != "" { // else the index is being recovered before the contents: the sweep finds the file
-		c.store.leaving.Store(id, nil) // before the row goes: whoever finds none knows why
-		tx.onUndo(func() { c.store.leaving.Delete(id) })
-		tx.onCommit(func() { c.store.removals.add(id) })
+		c.store.removals.begin(id) // before the row goes: whoever finds none knows why
+		tx.onUndo(func() { c.store.removals.end(id) })
+		tx.onCommit(func() { c.store.removals.commit(id) })
 	}
 	return nil
 }

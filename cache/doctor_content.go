@@ -63,10 +63,7 @@ func (c *Cache) checkStrays(ctx context.Context) (out []Problem, err error) {
 	}
 	err = c.sweepAll(ctx, c.store.older, func(path string) error {
 		id, err := strconv.ParseInt(filepath.Base(path), 16, 64)
-		if err != nil || c.files.uses(ContentID(id)) {
-			return nil
-		}
-		if _, leaves := c.store.leaving.Load(ContentID(id)); leaves {
+		if err != nil || c.files.uses(ContentID(id)) || c.store.removals.has(ContentID(id)) {
 			return nil
 		}
 		// Looked at last: what was leaving when its row was missed is gone by now.

@@ -4,9 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"os"
-	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -54,34 +52,55 @@ func (n *notes) drop(id ContentID) {
 	delete(n.m, id)
 }
 
-// removals are the backing files that no row names any more, and that wait for the index to be durable.
+// removals are the backing files that no row names any more, and that wait for the index to be durable; those included
+// whose rows are about to go.
 type removals struct {
 	turn sync.Mutex // held while they are removed; taken before mu
 	mu   sync.Mutex
-	m    map[ContentID]struct{}
-	wake chan struct{} // cap 1
+	m    map[ContentID]bool // true: the transaction that deletes the row has committed
+	wake chan struct{}      // cap 1
 }
 
-func (r *removals) add(id ContentID) {
-	r.mu.Lock()
-	if r.m == nil {
-		r.m = make(map[ContentID]struct{})
-	}
-	r.m[id] = struct{}{}
-	r.mu.Unlock()
+func (r *removals) begin(id ContentID) { r.set(id, false) }
+
+func (r *removals) commit(id ContentID) {
+	r.set(id, true)
 	select {
 	case r.wake <- struct{}{}:
 	default:
 	}
 }
 
-func (r *removals) all() []ContentID {
+func (r *removals) set(id ContentID, committed bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return slices.Collect(maps.Keys(r.m))
+	if r.m == nil {
+		r.m = make(map[ContentID]bool)
+	}
+	r.m[id] = committed
 }
 
-func (r *removals) done(id ContentID) {
+func (r *removals) has(id ContentID) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	_, ok := r.m[id]
+	return ok
+}
+
+// due are those whose rows are gone.
+func (r *removals) due() (ids []ContentID) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for id, committed := range r.m {
+		if committed {
+			ids = append(ids, id)
+		}
+	}
+	return ids
+}
+
+// end forgets a file that is removed, or whose row stays.
+func (r *removals) end(id ContentID) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	delete(r.m, id)
@@ -92,7 +111,7 @@ func (r *removals) done(id ContentID) {
 func (c *Cache) removeDropped() (some bool, err error) {
 	c.store.removals.turn.Lock()
 	defer c.store.removals.turn.Unlock()
-	ids := c.store.removals.all()
+	ids := c.store.removals.due()
 	if len(ids) == 0 {
 		return false, nil
 	}
@@ -107,8 +126,7 @@ func (c *Cache) removeDropped() (some bool, err error) {
 		if err != nil {
 			c.log.Warn("backing file not removed", "content", int64(id), "error", err)
 		}
-		c.store.removals.done(id)
-		c.store.leaving.Delete(id)
+		c.store.removals.end(id)
 	}
 	return true, nil
 }
