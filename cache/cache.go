@@ -29,9 +29,9 @@ type Options struct {
 
 // Cache is the durable truth of one drive on this machine. It is safe for concurrent use.
 //
-// Lock order: a node's lease, then the writer (held for the length of a transaction), then the feed. Readers take
-// no lock: each has a connection of its own for as long as it looks. Callbacks given to View and Update must do no
-// I/O and call no method of Cache, because they may hold the writer.
+// Lock order: a node's lease, then the writer (held for the length of a transaction), then the feed. Readers have a
+// connection of their own for as long as they look, or hold the writer while a group of transactions is open: see group.
+// Callbacks given to View and Update must do no I/O and call no method of Cache, because they may hold the writer.
 type Cache struct {
 	opt  Options
 	log  *slog.Logger
@@ -39,9 +39,11 @@ type Cache struct {
 
 	writer struct {
 		sync.Mutex
-		conn *conn               // nil after Close
-		legs map[PlaceID][]LegID // nil: not read since the last change
+		conn  *conn               // nil after Close
+		legs  map[PlaceID][]LegID // nil: not read since the last change
+		group group
 	}
+	grouped atomic.Bool // only the writer's connection can see everything; set under its lock
 	readers chan *conn
 	opened  int           // how many readers there are
 	done    chan struct{} // closed by Close

@@ -31,10 +31,17 @@ func openContents(t *testing.T, dir string) *Cache {
 	return c
 }
 
-// abandon does what the kernel does for a killed process and no more: the lock goes.
+// abandon does what the kernel does for a killed process and no more: the lock goes, and what was not committed.
 func abandon(t *testing.T, c *Cache) {
 	t.Helper()
-	if err := c.lock.Close(); err != nil {
+	c.writer.Lock()
+	defer c.writer.Unlock()
+	if c.writer.group.late != nil {
+		c.writer.group.late.Stop()
+	}
+	err := c.writer.conn.close()
+	c.writer.conn = nil
+	if err := errors.Join(err, c.lock.Close()); err != nil {
 		t.Fatal(err)
 	}
 }

@@ -74,6 +74,9 @@ func crashWork(t *testing.T, dir string) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	if _, err := c.Lookup(RootIno, "f0"); err == nil {
+		return // it was to be started only
+	}
 	for i := range 3 {
 		name := fmt.Sprintf("f%d", i)
 		ino, o := create(t, c, name)

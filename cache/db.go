@@ -21,12 +21,17 @@ type conn struct {
 	raw   *sqlite3.SQLiteConn
 	stmts map[string]*statement
 	args  []driver.NamedValue
+
+	recording bool
+	record    []byte // statements that changed something since startRecord
+	unknown   error  // why the record is not whole
 }
 
 type statement struct {
-	stmt *sqlite3.SQLiteStmt
-	in   int
-	row  row
+	stmt   *sqlite3.SQLiteStmt
+	writes bool
+	in     int
+	row    row
 }
 
 // row is the present row of a query, read column by column from left to right. It is valid only inside the scan
@@ -208,6 +213,7 @@ func (c *conn) prepare(sql string) (*statement, error) {
 		return nil, fmt.Errorf("prepare %q: %w", sql, dbError(err))
 	}
 	s := &statement{stmt: st.(*sqlite3.SQLiteStmt), in: st.NumInput()}
+	s.writes = !s.stmt.Readonly()
 	c.stmts[sql] = s
 	return s, nil
 }
@@ -237,7 +243,11 @@ func (c *conn) run(sql string, scan func(*row), args ...any) (err error) {
 	if err != nil {
 		return fmt.Errorf("run %q: %w", sql, dbError(err))
 	}
-	defer func() { err = errors.Join(err, rows.Close()) }()
+	defer func() {
+		if err = errors.Join(err, rows.Close()); err == nil && c.recording && s.writes {
+			c.note(sql)
+		}
+	}()
 	if s.row.vals == nil {
 		s.row.vals = make([]driver.Value, len(rows.Columns()))
 	}
@@ -252,6 +262,28 @@ func (c *conn) run(sql string, scan func(*row), args ...any) (err error) {
 			s.row.at = 0
 			scan(&s.row)
 		}
+	}
+}
+
+// startRecord begins to write down the statements that change something.
+func (c *conn) startRecord() {
+	c.recording, c.unknown = true, nil
+	if c.record = c.record[:0]; cap(c.record) > redoRoom {
+		c.record = nil
+	}
+}
+
+// endRecord ends it and gives what was written down, which is valid until the next startRecord.
+func (c *conn) endRecord() ([]byte, error) {
+	c.recording = false
+	return c.record, c.unknown
+}
+
+// note writes down the statement that was run just now.
+func (c *conn) note(sql string) {
+	var err error
+	if c.record, err = appendStatement(c.record, sql, c.args); err != nil {
+		c.unknown = err
 	}
 }
 

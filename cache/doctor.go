@@ -107,7 +107,7 @@ const problemsShown = 100
 // else; it reads the whole index.
 func (c *Cache) Check(ctx context.Context) ([]Problem, error) {
 	var out []Problem
-	err := c.view(func(tx *Tx) error {
+	err := c.Survey(func(tx *Tx) error {
 		damage, err := list(tx, (*row).str, "PRAGMA integrity_check(100)")
 		if err != nil {
 			return err
@@ -145,7 +145,7 @@ func (c *Cache) Check(ctx context.Context) ([]Problem, error) {
 // the index itself is damaged, and Rebuild has to replace it.
 func (c *Cache) Repair(ctx context.Context) ([]Problem, error) {
 	var mended []Problem
-	if err := c.read(func(tx *Tx) error { return findDamage(tx.conn, "integrity_check") }); err != nil {
+	if err := c.Survey(func(tx *Tx) error { return findDamage(tx.conn, "integrity_check") }); err != nil {
 		return nil, fmt.Errorf("mend index: %w", err)
 	}
 	for _, r := range rules {
@@ -254,7 +254,7 @@ func replaceIndex(dir string, done Rebuilt) error {
 			return fmt.Errorf("copy backup: %w", err)
 		}
 	}
-	for _, suffix := range []string{"-wal", "-shm", ""} {
+	for _, suffix := range []string{"-wal", "-shm", "-redo", ""} {
 		if err := os.Rename(path+suffix, done.Damaged+suffix); err != nil && !errors.Is(err, os.ErrNotExist) {
 			return fmt.Errorf("put damaged index aside: %w", err)
 		}

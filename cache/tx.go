@@ -32,7 +32,17 @@ func (c *Cache) View(fn func(*Tx) error) error { return c.view(fn) }
 func (c *Cache) Update(leg LegID, fn func(*Tx) error) error { return c.update(leg, false, fn) }
 
 func (c *Cache) view(fn func(*Tx) error) error {
-	return c.read(func(tx *Tx) (err error) {
+	if c.grouped.Load() {
+		if done, err := c.readGroup(fn); done {
+			return err
+		}
+	}
+	return c.snapshot(fn)
+}
+
+// snapshot calls fn with what has been committed.
+func (c *Cache) snapshot(fn func(*Tx) error) error {
+	return c.readCommitted(func(tx *Tx) (err error) {
 		if err := tx.exec("BEGIN"); err != nil {
 			return err
 		}
@@ -41,8 +51,17 @@ func (c *Cache) view(fn func(*Tx) error) error {
 	})
 }
 
-// read lends a reader connection without opening a transaction: right where one statement answers everything.
+// read lends a connection without opening a transaction: right where one statement answers everything.
 func (c *Cache) read(fn func(*Tx) error) error {
+	if c.grouped.Load() {
+		if done, err := c.readGroup(fn); done {
+			return err
+		}
+	}
+	return c.readCommitted(fn)
+}
+
+func (c *Cache) readCommitted(fn func(*Tx) error) error {
 	select {
 	case conn := <-c.readers:
 		defer func() { c.readers <- conn }()
@@ -87,31 +106,21 @@ func (c *Cache) transact(tx *Tx, mount bool, fn func(*Tx) error) (err error) {
 		return errClosed
 	}
 	tx.conn = w.conn
-	if err := tx.exec("BEGIN IMMEDIATE"); err != nil {
+	if err := c.joinGroup(); err != nil {
 		return err
 	}
-	done := false
-	defer func() {
-		if done {
-			return
-		}
+	if err := c.inGroup(func() error { return fn(tx) }); err != nil {
 		w.legs = nil
-		// A full disk or a damaged page makes SQLite roll back by itself.
-		if !w.conn.raw.AutoCommit() {
-			err = errors.Join(err, tx.exec("ROLLBACK"))
-		}
-	}()
-	if err := fn(tx); err != nil {
 		return err
 	}
-	if err := tx.exec("COMMIT"); err != nil {
-		return err
-	}
-	done = true
 	c.nodes.Add(tx.nodes)
 	seq := c.seq.Add(1)
 	if !mount {
 		c.feed.publish(seq, tx.changes)
+	}
+	if w.group.size >= groupMax {
+		// It has happened whatever comes of this.
+		c.commitLogged()
 	}
 	return nil
 }

@@ -334,7 +334,7 @@ func (l *leg) standing() (wait time.Duration, state string, blocked []Blocked, e
 		state, blocked = SyncHeld, append(blocked, Blocked{Conduit: name, Reason: l.held})
 	}
 	l.mu.Unlock()
-	err = l.e.Cache.View(func(tx *cache.Tx) error {
+	err = l.e.Cache.Survey(func(tx *cache.Tx) error {
 		row, ok, err := tx.Leg(l.id)
 		if err != nil || !ok {
 			return err

@@ -38,7 +38,7 @@ type Noticer interface{ Notice() string }
 // Status tells how all conduits stand.
 func (e *Engine) Status() ([]ConduitStatus, error) {
 	var out []ConduitStatus
-	err := e.Cache.View(func(tx *cache.Tx) error {
+	err := e.Cache.Survey(func(tx *cache.Tx) error {
 		all, err := tx.Conduits()
 		if err != nil {
 			return err

@@ -48,7 +48,7 @@ func (h driveHandler) Status(context.Context) (control.Status, error) {
 		Conduits: conduits, State: driveState(conduits, p.engine.Paused()), Nodes: stats.Nodes, Notes: notes,
 		Cache: control.CacheStatus{Bytes: stats.ContentBytes, Free: stats.DiskAvailable},
 	}
-	err = p.cache.View(func(tx *cache.Tx) (err error) {
+	err = p.cache.Survey(func(tx *cache.Tx) (err error) {
 		if s.Cache.Dirty, err = tx.DirtyBytes(); err != nil {
 			return err
 		}

@@ -67,7 +67,7 @@ func (h syncHandler) reportQueue(ctx context.Context, report control.Report) {
 		case <-tick.C:
 		}
 		var open int64
-		err := h.cache.View(func(tx *cache.Tx) error {
+		err := h.cache.Survey(func(tx *cache.Tx) error {
 			counts, err := tx.CountItems()
 			for _, c := range counts {
 				open += c.Count
@@ -85,7 +85,7 @@ func (h syncHandler) reportQueue(ctx context.Context, report control.Report) {
 // Queue reads a page of the open items.
 func (h syncHandler) Queue(_ context.Context, stuck bool, after int64) ([]control.QueueItem, error) {
 	out := []control.QueueItem{}
-	err := h.cache.View(func(tx *cache.Tx) error {
+	err := h.cache.Survey(func(tx *cache.Tx) error {
 		names, err := conduitNames(tx)
 		if err != nil {
 			return err
@@ -228,7 +228,7 @@ func (h syncHandler) Conflicts(ctx context.Context, p control.Path) ([]control.C
 		}
 		of = e.ID
 	}
-	err := h.cache.View(func(tx *cache.Tx) error {
+	err := h.cache.Survey(func(tx *cache.Tx) error {
 		var rows []cache.ConflictRow
 		var err error
 		if of != 0 {
