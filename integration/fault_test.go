@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 )
 
@@ -76,7 +77,7 @@ func runFaults(t *testing.T, how faults) {
 	r.start()
 	for r.round = range faultRounds {
 		if r.round > 0 {
-			must(t, r.Kill())
+			r.killAtWork()
 			if r.listen(); len(r.points) == 0 || !how.all {
 				break
 			}
@@ -97,6 +98,23 @@ func runFaults(t *testing.T, how faults) {
 			t.Errorf("the scenario never passes the fault point %s", p)
 		}
 	}
+}
+
+// killAtWork kills the daemon while a program makes changes, so that some are acknowledged and not in the index yet.
+func (r *faultRun) killAtWork() {
+	r.t.Helper()
+	busy, began, ended := r.path(r.name("busy")), make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(ended)
+		started := sync.OnceFunc(func() { close(began) })
+		defer started()
+		for os.Mkdir(busy, 0o755) == nil && os.Remove(busy) == nil {
+			started()
+		}
+	}()
+	<-began
+	must(r.t, r.Kill())
+	<-ended
 }
 
 // forgetBackups removes the backups of the index, so that the next daemon makes one.
@@ -295,7 +313,7 @@ func (r *faultRun) farAtTheEnd() map[string]string {
 // known are the names at the top that are no conflict files.
 func (r *faultRun) known() (names []string) {
 	for i := range faultRounds {
-		for _, kind := range []string{"w", "far", "shared", "link", "both"} {
+		for _, kind := range []string{"w", "far", "shared", "link", "both", "busy"} {
 			names = append(names, fmt.Sprintf("%s%d", kind, i))
 		}
 	}

@@ -89,8 +89,9 @@ func TestANameSentBeforeInheritsTheNewestVersion(t *testing.T) {
 			r.settle()
 			r.write("a", "newer")
 			var second cache.BindingID
+			named := r.find("b").ID
 			r.must(r.c.View(func(tx *cache.Tx) error {
-				b, _, err := tx.BindingOfDentry(r.legs()[0].id, r.find("b").ID)
+				b, _, err := tx.BindingOfDentry(r.legs()[0].id, named)
 				second = b.ID
 				return err
 			}))
