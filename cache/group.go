@@ -3,6 +3,7 @@ package cache
 import (
 	"errors"
 	"fmt"
+	"os"
 	"time"
 
 	"vdfs/internal/fault"
@@ -316,7 +317,7 @@ func (c *Cache) Survey(fn func(*Tx) error) error {
 	return c.snapshot(fn)
 }
 
-// closeGroups commits what is open, and lets go of the log. What cannot be committed the next Open repeats.
+// closeGroups commits what is open, and the log goes. What cannot be committed the next Open repeats.
 func (c *Cache) closeGroups() error {
 	g := &c.writer.group
 	if g.log == nil {
@@ -325,6 +326,9 @@ func (c *Cache) closeGroups() error {
 	err := c.commitGroup()
 	if g.late != nil {
 		g.late.Stop()
+	}
+	if err == nil && g.log.end > 0 { // else it was not repeated yet
+		err = os.Remove(g.log.file.Name())
 	}
 	return joinClose(err, g.log.file)
 }

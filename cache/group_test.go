@@ -286,3 +286,34 @@ func TestSyncedIndexNeedsNoRedoLog(t *testing.T) {
 		t.Fatalf("have %v", have)
 	}
 }
+
+// TestARedoLogThatCannotBeRepeatedStays: an Open that fails must not take the only record of what was acknowledged with it.
+func TestARedoLogThatCannotBeRepeatedStays(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	c := openContents(t, dir)
+	if err := c.settleGroup(); err != nil {
+		t.Fatal(err)
+	}
+	c.writer.Lock()
+	record, err := appendStatement(nil, "INSERT INTO no_such_table VALUES(1)", nil)
+	if err == nil {
+		err = c.writer.group.log.append(record)
+	}
+	c.writer.Unlock()
+	if err != nil {
+		t.Fatal(err)
+	}
+	abandon(t, c)
+	before, err := os.ReadFile(redoPath(dir))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Open(context.Background(), Options{Dir: dir}); err == nil {
+		t.Fatal("a log that cannot be repeated was taken for repeated")
+	}
+	after, err := os.ReadFile(redoPath(dir))
+	if err != nil || !slices.Equal(before, after) {
+		t.Fatalf("the log was changed: %d bytes, %v", len(after), err)
+	}
+}
