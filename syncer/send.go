@@ -248,6 +248,11 @@ func (b *batch) copy(ctx context.Context, jobs []job) error {
 }
 
 func (b *batch) copyAll(ctx context.Context, jobs []job) error {
+	if len(jobs) >= syncTogether {
+		if err := b.l.e.Cache.SyncContents(ctx); err != nil {
+			return err
+		}
+	}
 	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(b.l.parallel())
 	for _, j := range jobs {
@@ -267,6 +272,9 @@ func (b *batch) copyAll(ctx context.Context, jobs []job) error {
 	}
 	return g.Wait()
 }
+
+// syncTogether is how many copies it takes that making everything durable at once is cheaper than each file by itself.
+const syncTogether = 8
 
 // parallel is how many copies run at once: as many as the conduit wants, or as
 // the endpoint bears where it gathers them into batches of its own.
