@@ -12,17 +12,20 @@ func scanObserved(r *row) Observed {
 }
 
 func (tx *Tx) observed(where string, args ...any) (Observed, bool, error) {
-	return get(tx, scanObserved, "SELECT "+observedCols+" FROM observed WHERE "+where, args...)
+	return get(tx, scanObserved, "SELECT "+observedCols+" FROM observed "+where, args...)
 }
 
 // Observed reads what an endpoint showed of an object where that is not what the base says; false: nothing such.
 func (tx *Tx) Observed(leg LegID, remoteID string) (Observed, bool, error) {
-	return tx.observed("leg = ? AND remote_id = ?", leg, remoteID)
+	return tx.observed("WHERE leg = ? AND remote_id = ?", leg, remoteID)
 }
+
+// The two below name their index: SQLite prefers the rows of a leg one by one, as they lie in the table, and those are many
+// while a large directory comes in.
 
 // ObservedAt finds a present object by directory and name.
 func (tx *Tx) ObservedAt(leg LegID, parent, name string) (Observed, bool, error) {
-	return tx.observed("leg = ? AND parent = ? AND name = ? AND gone = 0 LIMIT 1", leg, parent, blob(name))
+	return tx.observed("INDEXED BY observed_parent WHERE leg = ? AND parent = ? AND name = ? AND gone = 0 LIMIT 1", leg, parent, blob(name))
 }
 
 // ObservedByIdent finds a present object by the endpoint's fingerprint.
@@ -30,7 +33,7 @@ func (tx *Tx) ObservedByIdent(leg LegID, ident string) (Observed, bool, error) {
 	if ident == "" {
 		return Observed{}, false, nil
 	}
-	return tx.observed("leg = ? AND ident = ? AND ident <> '' AND gone = 0 LIMIT 1", leg, ident)
+	return tx.observed("INDEXED BY observed_ident WHERE leg = ? AND ident = ? AND ident <> '' AND gone = 0 LIMIT 1", leg, ident)
 }
 
 // ObservedChildren reads up to limit present objects of a directory in the order of their names, beginning after one.
