@@ -48,7 +48,9 @@ type Cache struct {
 	opened  int           // how many readers there are
 	done    chan struct{} // closed by Close
 	seq     atomic.Uint64
-	nodes   atomic.Int64 // how many nodes there are, as Stats.Nodes
+	nodes   atomic.Int64 // how many nodes there are, as Stats.Nodes; moved, as store.bytes is, with the writer's lock held
+	counted sync.Mutex   // held while nodes and store.bytes are counted
+	known   atomic.Bool  // they were: until then they say only what was added since Open
 	feed    Feed
 	watch   watchers
 

@@ -38,7 +38,7 @@ type contentStore struct {
 	next  atomic.Int64  // the last content id given out
 	older ContentID     // the last id that another process gave out: files up to it that have no row are leftovers
 	epoch atomic.Uint64 // counts rounds of syncing; see stamp
-	bytes atomic.Int64  // bytes present in all contents of the index
+	bytes atomic.Int64  // bytes present in all contents of the index; see Cache.known
 	dirty atomic.Bool   // something was written since the last round of syncing began
 	swept atomic.Bool   // leftovers of other processes were removed
 
@@ -307,11 +307,7 @@ func (tx *Tx) removeContent(id ContentID) error {
 }
 
 // countBytes keeps the sum of present bytes, from the commit on.
-func (tx *Tx) countBytes(n int64) {
-	if n != 0 {
-		tx.onCommit(func() { tx.c.store.bytes.Add(n) })
-	}
-}
+func (tx *Tx) countBytes(n int64) { tx.bytes += n }
 
 // live replaces what a node open for writing has in the index by what its backing file says. It is right in and outside
 // transactions: it takes no lock that is held over one.

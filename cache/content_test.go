@@ -20,6 +20,9 @@ import (
 func openContents(t *testing.T, dir string) *Cache {
 	t.Helper()
 	c, err := Open(context.Background(), Options{Dir: dir, Device: "here"})
+	if err == nil {
+		err = c.count() // as Run does
+	}
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -30,7 +30,8 @@ type unproved struct {
 	node   Node
 	clean  bool
 	synced int64
-	older  bool // the index may be older than the bytes
+	boot   string // its stamp
+	older  bool   // the index may be older than the bytes
 
 	info   fileInfo
 	lost   bool  // its file is not there
@@ -40,23 +41,23 @@ type unproved struct {
 
 // judge goes through the contents that the last boot had not synced.
 func (c *Cache) judge(ctx context.Context) error {
-	var after ContentID
+	var last unproved
 	for {
 		var found []unproved
 		err := c.read(func(tx *Tx) (err error) {
-			found, err = tx.unprovedContents(after)
+			found, err = tx.unprovedContents(last)
 			return err
 		})
 		if err != nil || len(found) == 0 {
 			return err
 		}
 		for i := range found {
-			after = found[i].id
+			last = found[i]
 			if err := ctx.Err(); err != nil {
 				return err
 			}
 			if err := c.examine(&found[i]); err != nil {
-				return fmt.Errorf("examine content %d: %w", after, err)
+				return fmt.Errorf("examine content %d: %w", last.id, err)
 			}
 		}
 		err = c.update(0, true, func(tx *Tx) error {
@@ -73,16 +74,19 @@ func (c *Cache) judge(ctx context.Context) error {
 	}
 }
 
-// unprovedContents lists contents stamped in another boot. Clean are those of which an endpoint has this very version, and
+// unprovedContents lists contents stamped in another boot, beginning after one of them. They are in the order of the index
+// of stamps, so that it is this index that is gone through and not all contents. Clean are those of which an endpoint has this very version, and
 // partial ones, which can only have come from one.
-func (tx *Tx) unprovedContents(after ContentID) ([]unproved, error) {
+func (tx *Tx) unprovedContents(after unproved) ([]unproved, error) {
 	return list(tx, func(r *row) unproved {
-		return unproved{id: ContentID(r.int()), synced: r.int(), older: r.str() == restored, clean: r.flag(), node: scanNode(r)}
+		u := unproved{id: ContentID(r.int()), synced: r.int(), boot: r.str(), clean: r.flag(), node: scanNode(r)}
+		u.older = u.boot == restored
+		return u
 	}, `SELECT c.id, c.synced, c.boot, n.residency = 1 OR EXISTS(SELECT 1 FROM dentries d JOIN bindings b ON b.dentry = d.id
 			WHERE d.ino = n.ino AND b.l_version = n.version AND b.r_size = n.size), `+nodeCols+`
 		FROM contents c JOIN nodes n ON n.ino = c.ino AND n.content = c.id
-		WHERE c.id > ?1 AND c.boot <> '' AND NOT (c.boot >= ?2 AND c.boot < ?3) ORDER BY c.id LIMIT ?4`,
-		after, tx.c.store.boot+"/", tx.c.store.boot+"0", recoverBatch)
+		WHERE (c.boot, c.id) > (?1, ?2) AND c.boot <> '' AND NOT (c.boot >= ?3 AND c.boot < ?4) ORDER BY c.boot, c.id LIMIT ?5`,
+		after.boot, after.id, tx.c.store.boot+"/", tx.c.store.boot+"0", recoverBatch)
 }
 
 // examine finds out what the disk has of a content. What is torn off a file is cut here already: until its row is

@@ -145,15 +145,7 @@ func (c *Cache) openIndex() error {
 		c.opened++
 	}
 	// What is synced later is found again only by the names of the database, its log and the contents.
-	if err := errors.Join(c.keepRoom(), durable.SyncDir(c.opt.Dir)); err != nil {
-		return err
-	}
-	return c.update(0, true, func(tx *Tx) error {
-		// Names are counted in place of nodes: there is an index a tenth of the size to do it in, and hard links are few.
-		n, _, err := get(tx, (*row).int, "SELECT count(*) FROM dentries")
-		tx.nodes = n
-		return err
-	})
+	return errors.Join(c.keepRoom(), durable.SyncDir(c.opt.Dir))
 }
 
 // migrate runs the migrations that the index has not seen, each in a transaction with its number and in no group.

@@ -10,8 +10,8 @@ import (
 // recoverBatch bounds one transaction of recovery.
 const recoverBatch = 256
 
-// recoverContents makes the contents whole again after whatever end the last process had. It reads no tree and no
-// directory: its cost grows with what was under way, not with what there is.
+// recoverContents makes the contents whole again after whatever end the last process had. It reads no tree, no table and
+// no directory: its cost grows with what was under way, not with what there is.
 func (c *Cache) recoverContents(ctx context.Context) error {
 	if err := c.store.init(c.opt.Dir); err != nil {
 		return err
@@ -28,19 +28,12 @@ func (c *Cache) recoverContents(ctx context.Context) error {
 		return err
 	}
 	c.store.older = ContentID(c.store.next.Load())
-	for _, step := range []func(context.Context) error{c.salvage, c.judge, c.settleAbandoned, c.removeUnowned, c.countContents} {
+	for _, step := range []func(context.Context) error{c.salvage, c.judge, c.settleAbandoned} {
 		if err := step(ctx); err != nil {
 			return err
 		}
 	}
 	return nil
-}
-
-func (c *Cache) countContents(context.Context) error {
-	return c.read(func(tx *Tx) error {
-		_, err := tx.queryRow(`SELECT coalesce(sum(present), 0) FROM contents`, func(r *row) { c.store.bytes.Store(r.int()) })
-		return err
-	})
 }
 
 // pages calls step with one transaction a time until it says that there is no more.
@@ -120,23 +113,49 @@ func (tx *Tx) loseContent(n Node) error {
 	return tx.dropContent(n)
 }
 
-// removeUnowned deletes contents that neither a node nor the trash names.
+// unownedPage bounds one look of removeUnowned.
+const unownedPage = 2048
+
+// removeUnowned deletes contents that neither a node nor the trash names. A transaction that takes a content from its node
+// or from the trash deletes it, so no crash leaves one: this is against what was mended by hand or by a doctor, costs a look
+// at every content, and nobody need wait for it. Run does it beside everything else.
 func (c *Cache) removeUnowned(ctx context.Context) error {
-	var after ContentID
-	return c.pages(ctx, func(tx *Tx) (bool, error) {
-		type content struct {
-			id      ContentID
-			unowned bool
+	const unowned = `NOT EXISTS(SELECT 1 FROM nodes n WHERE n.ino=c.ino AND n.content=c.id) AND NOT EXISTS(SELECT 1 FROM trash t WHERE t.content=c.id)`
+	for after, more := ContentID(0), true; more; {
+		if err := ctx.Err(); err != nil {
+			return err
 		}
-		ids, err := list(tx, func(r *row) content { return content{ContentID(r.int()), r.flag()} }, `SELECT c.id, NOT EXISTS(SELECT 1 FROM nodes n WHERE n.ino=c.ino AND n.content=c.id)
-				AND NOT EXISTS(SELECT 1 FROM trash t WHERE t.content=c.id)
-			FROM contents c WHERE c.id>? ORDER BY c.id LIMIT ?`, after, 8*recoverBatch)
-		for _, u := range ids {
-			if err == nil && u.unowned {
-				err = tx.removeContent(u.id)
+		var found []ContentID
+		err := c.read(func(tx *Tx) error {
+			more = false
+			return tx.query(`SELECT c.id, `+unowned+` FROM contents c WHERE c.id>? ORDER BY c.id LIMIT ?`, func(r *row) {
+				after, more = ContentID(r.int()), true
+				if r.flag() {
+					found = append(found, after)
+				}
+			}, after, unownedPage)
+		})
+		if err != nil || len(found) == 0 {
+			if err != nil {
+				return err
 			}
-			after = u.id
+			continue
 		}
-		return len(ids) > 0, err
-	})
+		err = c.update(0, true, func(tx *Tx) error {
+			for _, id := range found {
+				still, err := tx.queryRow(`SELECT 1 FROM contents c WHERE c.id=? AND `+unowned, func(*row) {}, id)
+				if err == nil && still {
+					err = tx.removeContent(id)
+				}
+				if err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+		if err != nil {
+			return fmt.Errorf("remove contents that nobody has: %w", err)
+		}
+	}
+	return nil
 }

@@ -38,13 +38,15 @@ const closedKept = 7 * 24 * time.Hour
 // backupsKept is how many daily backups of the index there are.
 const backupsKept = 3
 
-// Run does the background work until ctx ends, which is no error: it makes contents durable, writes buffered access times,
+// Run does the background work until ctx ends, which is no error: it counts what there is, makes contents durable, writes buffered access times,
 // keeps the write-ahead log short, purges closed items, gives free pages back and backs the index up daily. What fails is
 // logged and tried again at its next turn; nothing of it is needed for correctness while the power stays on. Call it
 // once.
 func (c *Cache) Run(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return c.maintain(ctx, "count", 0, func(context.Context) error { return c.count() }) })
 	g.Go(func() error { return c.maintain(ctx, "sweep", 0, c.sweep) })
+	g.Go(func() error { return c.maintain(ctx, "remove unowned contents", 0, c.removeUnowned) })
 	g.Go(func() error { return c.keepRemoving(ctx) })
 	g.Go(func() error { return c.maintain(ctx, "sync contents", syncEvery, c.syncContents) })
 	g.Go(func() error { return c.maintain(ctx, "checkpoint", checkpointEvery, c.checkpoint) })
@@ -100,7 +102,7 @@ func (c *Cache) syncContents(ctx context.Context) error {
 	err := c.pages(ctx, func(tx *Tx) (bool, error) {
 		cleared, err := list(tx, (*row).int, `UPDATE contents SET boot='', synced=size WHERE id IN (
 			SELECT c.id FROM contents c LEFT JOIN nodes n ON n.ino=c.ino
-			WHERE c.boot >= ?1 AND c.boot < ?2 AND coalesce(n.writing, 0)=0 LIMIT ?3) RETURNING id`,
+			WHERE c.boot >= ?1 AND c.boot < ?2 AND c.boot <> '' AND coalesce(n.writing, 0)=0 LIMIT ?3) RETURNING id`,
 			c.store.boot+"/", c.store.stampOf(epoch), recoverBatch)
 		for _, id := range cleared {
 			c.store.notes.drop(ContentID(id))

@@ -15,8 +15,9 @@ type Tx struct {
 	origin   LegID
 	now      int64
 	writable bool
-	marked   bool // items or settings were written: wake the watchers
-	nodes    int64
+	marked   bool  // items or settings were written: wake the watchers
+	nodes    int64 // how many more there are by this transaction
+	bytes    int64 // likewise, of contents
 	changes  []Change
 	after    []func()
 	finally  []func()
@@ -114,6 +115,7 @@ func (c *Cache) transact(tx *Tx, mount bool, fn func(*Tx) error) (err error) {
 		return err
 	}
 	c.nodes.Add(tx.nodes)
+	c.store.bytes.Add(tx.bytes)
 	seq := c.seq.Add(1)
 	if !mount {
 		c.feed.publish(seq, tx.changes)

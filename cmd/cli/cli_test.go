@@ -152,7 +152,7 @@ func TestJSONHasTheFieldsOfTheContract(t *testing.T) {
 			control.ConduitStatus{},
 			"name policy source target at state generation verification last_sync next_sync pending_local pending_remote conflicts errors",
 		},
-		"cache": {control.CacheStatus{}, "bytes budget_bytes pinned_bytes dirty_bytes free_bytes"},
+		"cache": {control.CacheStatus{}, "bytes budget_bytes pinned_bytes dirty_bytes free_bytes index_bytes"},
 		"queue": {control.QueueCounts{}, "new validated processing conflicted error"},
 		"info": {
 			control.Info{},

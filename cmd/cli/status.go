@@ -151,7 +151,8 @@ func (a *app) statusText(s control.Status) string {
 	fmt.Fprintf(&out, "cache   %s, %s pinned, %s not sent yet, %s free on the disk\n",
 		here, size(s.Cache.Pinned), size(s.Cache.Dirty), size(s.Cache.Free))
 	fmt.Fprintf(&out, "queue   %s\n", queueText(s.Queue))
-	fmt.Fprintf(&out, "daemon  %s in memory, %s, version %s\n", size(s.Memory), plural(s.Nodes, "node"), s.Version)
+	fmt.Fprintf(&out, "index   %s for %s\n", size(s.Cache.Index), plural(s.Nodes, "node"))
+	fmt.Fprintf(&out, "daemon  %s in memory, version %s\n", size(s.Memory), s.Version)
 	for _, c := range s.Conduits {
 		if c.Message != "" {
 			fmt.Fprintf(&out, "\n%s: %s", c.Name, c.Message)

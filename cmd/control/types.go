@@ -51,7 +51,8 @@ type CacheStatus struct {
 	Budget int64 `json:"budget_bytes"`
 	Pinned int64 `json:"pinned_bytes"`
 	Dirty  int64 `json:"dirty_bytes"`
-	Free   int64 `json:"free_bytes"` // on the disk below
+	Free   int64 `json:"free_bytes"`  // on the disk below
+	Index  int64 `json:"index_bytes"` // of the index of everything
 }
 
 // QueueCounts counts open processing items by status.

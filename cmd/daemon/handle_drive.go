@@ -39,14 +39,14 @@ func (h driveHandler) Status(context.Context) (control.Status, error) {
 	if err != nil {
 		return control.Status{}, err
 	}
-	stats, err := p.cache.StatFS()
+	stats, err := p.cache.Stats()
 	if err != nil {
 		return control.Status{}, err
 	}
 	s := control.Status{
 		Version: h.d.plan.Version, Drive: filepath.Base(h.d.plan.mountpoint), Mountpoint: control.Path(h.d.plan.mountpoint),
 		Conduits: conduits, State: driveState(conduits, p.engine.Paused()), Nodes: stats.Nodes, Notes: notes,
-		Cache: control.CacheStatus{Bytes: stats.ContentBytes, Free: stats.DiskAvailable},
+		Cache: control.CacheStatus{Bytes: stats.ContentBytes, Free: stats.DiskAvailable, Index: stats.IndexBytes},
 	}
 	err = p.cache.Survey(func(tx *cache.Tx) (err error) {
 		if s.Cache.Dirty, err = tx.DirtyBytes(); err != nil {

@@ -142,7 +142,7 @@ func TestHandlersShowWhatWaits(t *testing.T) {
 		}
 	}
 	s, err := h.Drive.Status(ctx)
-	if err != nil || s.State != "paused" || s.Queue.New != 2 || s.Drive != "Drive" || s.Memory < 1<<20 || s.Nodes != 3 || len(s.Conduits) != 1 || s.Conduits[0].PendingLocal != 2 {
+	if err != nil || s.State != "paused" || s.Queue.New != 2 || s.Drive != "Drive" || s.Memory < 1<<20 || s.Cache.Index < 1<<12 || s.Nodes != 3 || len(s.Conduits) != 1 || s.Conduits[0].PendingLocal != 2 {
 		t.Errorf("status: %+v, %v", s, err)
 	}
 	items, err := h.Sync.Queue(ctx, false, 0)

@@ -40,6 +40,7 @@ type Cache struct {
 	PinnedBytes int64 `json:"pinned_bytes"`
 	DirtyBytes  int64 `json:"dirty_bytes"`
 	FreeBytes   int64 `json:"free_bytes"`
+	IndexBytes  int64 `json:"index_bytes"`
 }
 
 // Queue is the number of processing items by status.
