@@ -144,6 +144,10 @@ func (l *leg) children(tx *cache.Tx, parent string, yield func(o cache.Observed,
 	if err != nil {
 		return err
 	}
+	some, err := tx.ObservedPage(l.id, "", 1)
+	if err != nil {
+		return err
+	}
 	for after := ""; ok; {
 		page, err := tx.BindingChildren(p.ID, after, pageSize)
 		if err != nil {
@@ -152,10 +156,12 @@ func (l *leg) children(tx *cache.Tx, parent string, yield func(o cache.Observed,
 		for i := range page {
 			b := &page[i]
 			after = b.RemoteName
-			if _, over, err := tx.Observed(l.id, b.RemoteID); err != nil {
-				return err
-			} else if over {
-				continue
+			if len(some) > 0 { // else there is nothing to look for, a million times over in a look at everything
+				if _, over, err := tx.Observed(l.id, b.RemoteID); err != nil {
+					return err
+				} else if over {
+					continue
+				}
 			}
 			if !yield(baseHalf(*b, parent), b) {
 				return nil

@@ -183,8 +183,8 @@ func (l *leg) welcome(id cache.BindingID, entries []remote.Entry, last bool, mti
 		if err != nil {
 			return err
 		}
-		r := &recorder{l: l, tx: tx}
-		if err := r.listing(b.RemoteID, kids, entries, false); err != nil {
+		r := l.recorder(tx, entries)
+		if err := r.listing(b.RemoteID, kids, entries); err != nil {
 			return err
 		}
 		for _, rid := range r.fresh {
@@ -203,16 +203,16 @@ func (l *leg) welcome(id cache.BindingID, entries []remote.Entry, last bool, mti
 	})
 }
 
-// knownAmong is knownChildren for the names of a listing only: a directory may be large.
-func (l *leg) knownAmong(tx *cache.Tx, dir string, entries []remote.Entry) (map[string]known, error) {
-	kids := map[string]known{}
+// knownAmong are the known children of a directory that bear names of a listing.
+func (l *leg) knownAmong(tx *cache.Tx, dir string, entries []remote.Entry) (known, error) {
+	kids := known{}
 	for _, e := range entries {
 		o, err := l.childAt(tx, dir, e.Name)
 		if err != nil {
 			return nil, err
 		}
 		if o != nil {
-			kids[e.Name] = known{*o, false}
+			kids[e.Name] = *o
 		}
 	}
 	return kids, nil

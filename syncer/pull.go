@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"vdfs/cache"
 	"vdfs/internal/fault"
@@ -85,7 +86,7 @@ func (l *leg) recordChanges(changes []remote.Change) error {
 		changes = changes[n:]
 		err := l.e.Cache.Update(l.id, func(tx *cache.Tx) error {
 			l.told.Add(1)
-			r := &recorder{l: l, tx: tx}
+			r := l.recorder(tx, nil)
 			for _, c := range part {
 				if err := r.change(c); err != nil {
 					return err
@@ -116,7 +117,7 @@ func (r *recorder) change(c remote.Change) error {
 	if err != nil || now == nil || now.Gone {
 		return err
 	}
-	return r.gone(*now, now.Parent)
+	return r.gone(id, now.Parent)
 }
 
 // scanner lists directories of an endpoint and records what differs from the
@@ -204,11 +205,11 @@ func (s *scanner) drain(ctx context.Context) error {
 // listing; one that cannot be seen into now keeps what is known of it.
 func (s *scanner) scan(ctx context.Context, d scanDir) error {
 	l := s.l
-	addr, kids, listed, err := l.beforeScan(d.id)
+	addr, listed, err := l.beforeScan(d.id)
 	if err == nil && !listed {
 		// Its first listing may have read it before the change that brought us here.
 		if err = l.awaitListing(ctx, d.id); err == nil {
-			addr, kids, listed, err = l.beforeScan(d.id)
+			addr, listed, err = l.beforeScan(d.id)
 		}
 	}
 	if errors.Is(err, remote.ErrNotFound) || err == nil && !listed {
@@ -229,8 +230,22 @@ func (s *scanner) scan(ctx context.Context, d scanDir) error {
 	case err != nil:
 		return err
 	}
-	if !l.unchanged(d.id, kids, entries) {
-		dirs, err := l.recordListing(d.id, entries)
+	return s.record(ctx, d, entries)
+}
+
+// record takes in a complete listing and queues what is to be listed next.
+func (s *scanner) record(ctx context.Context, d scanDir, entries []remote.Entry) error {
+	l := s.l
+	var c *comparison
+	look := func(tx *cache.Tx) (err error) {
+		c, err = l.compare(tx, d.id, entries, d.deep)
+		return err
+	}
+	if err := l.e.Cache.View(look); err != nil {
+		return err
+	}
+	if !c.unchanged() {
+		dirs, err := l.recordListing(ctx, d.id, c)
 		if err != nil {
 			return err
 		}
@@ -238,43 +253,28 @@ func (s *scanner) scan(ctx context.Context, d scanDir) error {
 			s.push(id, true)
 		}
 		if d.deep { // what was moved here is listed too
-			err = l.e.Cache.View(func(tx *cache.Tx) (err error) {
-				kids, err = l.knownChildren(tx, d.id)
-				return err
-			})
-			if err != nil {
+			if err := l.e.Cache.View(look); err != nil {
 				return err
 			}
 		}
 	}
-	if !d.deep {
-		return nil
-	}
-	for _, k := range kids {
-		if k.Kind == cache.Dir {
-			s.push(k.RemoteID, true)
-		}
+	for _, id := range c.dirs {
+		s.push(id, true)
 	}
 	return nil
 }
 
-// beforeScan is where a directory is and what is known to be in it, if it was listed before.
-func (l *leg) beforeScan(id string) (addr remote.ItemID, kids map[string]known, listed bool, err error) {
+// beforeScan is where a directory is, and whether it was listed before.
+func (l *leg) beforeScan(id string) (addr remote.ItemID, listed bool, err error) {
 	err = l.e.Cache.View(func(tx *cache.Tx) error {
 		if addr, err = l.address(tx, id); err != nil {
 			return err
 		}
 		b, ok, err := tx.BindingOfRemote(l.id, id)
-		if err != nil {
-			return err
-		}
-		if listed = !ok || b.Listed; !listed {
-			return nil
-		}
-		kids, err = l.knownChildren(tx, id)
+		listed = !ok || b.Listed
 		return err
 	})
-	return addr, kids, listed, err
+	return addr, listed, err
 }
 
 // awaitListing waits for the end of a first listing of a directory, if one is under way.
@@ -304,22 +304,46 @@ func (s *scanner) above(id string) error {
 	})
 }
 
-// recordListing records a complete listing of a known directory and returns the directories in it that are new.
-func (l *leg) recordListing(dir string, entries []remote.Entry) (dirs []string, err error) {
-	err = l.e.Cache.Update(l.id, func(tx *cache.Tx) error {
-		kids, err := l.knownChildren(tx, dir)
-		if err != nil {
-			return err
+// recordListing records where a complete listing of a known directory differs from what is known, and returns the directories
+// in it that are new. It takes as many transactions as it needs, for a directory may be large: whatever ends it between two of
+// them, nothing is concluded from what was recorded before a look at all of it came to its end.
+func (l *leg) recordListing(ctx context.Context, dir string, c *comparison) (dirs []string, err error) {
+	r := l.recorder(nil, c.entries)
+	var todo []remote.Entry
+	for i, e := range c.entries {
+		if !c.same[i] {
+			todo = append(todo, e)
+		} else if id := c.ids[i]; id != "" {
+			r.claimed[id] = true
 		}
-		r := &recorder{l: l, tx: tx}
-		err = r.listing(dir, kids, entries, true)
-		dirs = r.dirs
-		return err
-	})
-	if err != nil {
+	}
+	missing := c.missing
+	for len(todo) > 0 {
+		part := todo[:min(len(todo), batchSize)]
+		todo = todo[len(part):]
+		err := l.e.Cache.Update(l.id, func(tx *cache.Tx) error {
+			kids, err := l.knownAmong(tx, dir, part)
+			if err != nil {
+				return err
+			}
+			for _, k := range kids {
+				missing = append(missing, k.RemoteID) // unless it turns out to be claimed
+			}
+			r.tx = tx
+			return r.listing(dir, kids, part)
+		})
+		if err == nil {
+			err = ctx.Err()
+		}
+		if err != nil {
+			return nil, fmt.Errorf("record listing: %w", err)
+		}
+	}
+	missing = slices.DeleteFunc(missing, func(id string) bool { return r.claimed[id] })
+	if err := r.allGone(ctx, dir, missing); err != nil {
 		return nil, fmt.Errorf("record listing: %w", err)
 	}
-	return dirs, nil
+	return r.dirs, nil
 }
 
 // lookupDir is the id of the directory at an address of the endpoint, "" when none is known there.

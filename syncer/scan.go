@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"slices"
 
 	"vdfs/cache"
 	"vdfs/syncer/remote"
@@ -52,81 +53,86 @@ func (l *leg) seen(id, parent string, e remote.Entry) cache.Observed {
 	return o
 }
 
-// known is a child of a directory as last observed.
-type known struct {
-	cache.Observed
-	bound bool
+// known are children of a directory as last observed, by name.
+type known map[string]cache.Observed
+
+// comparison is a complete listing of a directory beside what is known of it. It holds no known object whole: a directory may
+// be large.
+type comparison struct {
+	entries []remote.Entry
+	ids     []string // by entry, of the object that is known by its name; "": none
+	same    []bool   // by entry: it says what is known already
+	missing []string // ids of known objects whose names are not there
+	dirs    []string // ids of the known directories, where they are asked for
 }
 
-func (l *leg) knownChildren(tx *cache.Tx, dir string) (map[string]known, error) {
-	kids := map[string]known{}
-	err := l.children(tx, dir, func(o cache.Observed, b *cache.Binding) bool {
-		kids[o.Name] = known{o, b != nil}
-		return true
-	})
-	return kids, err
-}
-
-// unchanged reports whether a complete listing says what is known already.
-func (l *leg) unchanged(dir string, kids map[string]known, entries []remote.Entry) bool {
-	n := 0
-	for _, e := range entries {
-		if _, ok := remoteKind(e.Kind); !ok {
-			continue
-		}
-		n++
-		k, ok := kids[e.Name]
-		if !ok {
-			return false
-		}
-		o := l.seen(k.RemoteID, dir, e)
-		if !l.same(k.Observed, o) || k.Ident != o.Ident || k.Content != o.Content || l.caps.StableID && k.RemoteID != string(e.ID) {
-			return false
+func (l *leg) compare(tx *cache.Tx, dir string, entries []remote.Entry, dirs bool) (*comparison, error) {
+	c := &comparison{entries: entries, ids: make([]string, len(entries)), same: make([]bool, len(entries))}
+	at := make(map[string]int, len(entries))
+	for i, e := range entries {
+		if _, ok := remoteKind(e.Kind); ok {
+			at[e.Name] = i
+		} else {
+			c.same[i] = true // never shown: sockets, devices, online documents
 		}
 	}
-	return n == len(kids)
+	err := l.children(tx, dir, func(o cache.Observed, _ *cache.Binding) bool {
+		if dirs && o.Kind == cache.Dir {
+			c.dirs = append(c.dirs, o.RemoteID)
+		}
+		i, ok := at[o.Name]
+		if !ok {
+			c.missing = append(c.missing, o.RemoteID)
+			return true
+		}
+		now := l.seen(o.RemoteID, dir, entries[i])
+		c.ids[i] = o.RemoteID
+		c.same[i] = l.same(o, now) && o.Ident == now.Ident && o.Content == now.Content && (!l.caps.StableID || o.RemoteID == string(entries[i].ID))
+		return true
+	})
+	return c, err
 }
 
-// recorder turns listings into observed rows within one transaction.
+// unchanged reports whether the listing says what is known already.
+func (c *comparison) unchanged() bool { return len(c.missing) == 0 && !slices.Contains(c.same, false) }
+
+// recorder turns listings into observed rows. It lives for one listing, which may take several transactions.
 type recorder struct {
 	l  *leg
 	tx *cache.Tx
+	// here are the fingerprints in the listing: what bears one has not been replaced.
+	here map[string]bool
+	// claimed are the ids of objects that were found in the listing.
+	claimed map[string]bool
 	// fresh collects the ids whose observation differs from the base.
 	fresh []string
 	// dirs collects directories the base does not know: they have to be listed too.
 	dirs []string
 }
 
-// listing records the children of dir. gone tells that the listing is complete, so that what it lacks is gone.
-func (r *recorder) listing(dir string, kids map[string]known, entries []remote.Entry, gone bool) error {
-	here := map[string]bool{} // fingerprints in this listing: what bears one has not been replaced
-	for _, e := range entries {
+func (l *leg) recorder(tx *cache.Tx, listed []remote.Entry) *recorder {
+	r := &recorder{l: l, tx: tx, here: map[string]bool{}, claimed: map[string]bool{}}
+	for _, e := range listed {
 		if e.Ident != "" {
-			here[e.Ident] = true
+			r.here[e.Ident] = true
 		}
 	}
-	claimed := map[string]bool{}
+	return r
+}
+
+// listing records entries of dir.
+func (r *recorder) listing(dir string, kids known, entries []remote.Entry) error {
 	for _, e := range entries {
 		if _, ok := remoteKind(e.Kind); !ok {
 			continue // never shown: sockets, devices, online documents
 		}
-		id, err := r.identify(e, kids, here, claimed)
+		id, err := r.identify(e, kids)
 		if err != nil {
 			return err
 		}
-		claimed[id] = true
+		r.claimed[id] = true
 		if err := r.put(r.l.seen(id, dir, e)); err != nil {
 			return err
-		}
-	}
-	if !gone {
-		return nil
-	}
-	for _, k := range kids {
-		if !claimed[k.RemoteID] {
-			if err := r.gone(k.Observed, dir); err != nil {
-				return err
-			}
 		}
 	}
 	return nil
@@ -135,13 +141,13 @@ func (r *recorder) listing(dir string, kids map[string]known, entries []remote.E
 // identify finds the id of an entry: the endpoint's own, that of the object
 // with its fingerprint wherever it was, that of the name if the object there
 // was replaced, or a new one.
-func (r *recorder) identify(e remote.Entry, kids map[string]known, here, claimed map[string]bool) (string, error) {
+func (r *recorder) identify(e remote.Entry, kids known) (string, error) {
 	if id := r.l.idOf(e); id != "" {
 		return id, nil
 	}
 	kind, _ := remoteKind(e.Kind)
 	k, ok := kids[e.Name]
-	ok = ok && k.Kind == kind && !claimed[k.RemoteID]
+	ok = ok && k.Kind == kind && !r.claimed[k.RemoteID]
 	if ok && (k.Ident == e.Ident || k.Ident == "" || e.Ident == "") {
 		return k.RemoteID, nil
 	}
@@ -150,11 +156,11 @@ func (r *recorder) identify(e remote.Entry, kids map[string]known, here, claimed
 		if err != nil {
 			return "", err
 		}
-		if id != "" && !claimed[id] {
+		if id != "" && !r.claimed[id] {
 			return id, nil
 		}
 	}
-	if ok && !here[k.Ident] {
+	if ok && !r.here[k.Ident] {
 		return k.RemoteID, nil
 	}
 	return r.l.newID(), nil
@@ -231,24 +237,99 @@ func (r *recorder) agreed(b cache.Binding, o cache.Observed) error {
 	return r.tx.PutBinding(&b)
 }
 
+// lost is an object that is no longer in the directory it was last observed in.
+type lost struct {
+	id, dir string
+	emptied bool // what was in it goes before it
+}
+
 // gone records that an object is no longer where it was, with everything that
 // was still in it. What turns up elsewhere in the same scan takes it back.
-func (r *recorder) gone(o cache.Observed, dir string) error {
-	if now, err := r.l.object(r.tx, o.RemoteID); err != nil {
-		return err
-	} else if now == nil || now.Gone || now.Parent != dir {
-		return nil
-	}
-	if o.Kind == cache.Dir {
-		kids, err := r.l.knownChildren(r.tx, o.RemoteID)
+func (r *recorder) gone(id, dir string) error {
+	for stack := []lost{{id: id, dir: dir}}; len(stack) > 0; {
+		batch, err := r.l.nextLost(r.tx, &stack)
+		for _, o := range batch {
+			if err == nil {
+				err = r.lose(o)
+			}
+		}
 		if err != nil {
 			return err
 		}
-		for _, k := range kids {
-			if err := r.gone(k.Observed, o.RemoteID); err != nil {
-				return err
+	}
+	return nil
+}
+
+// allGone is gone for children of dir, in as many transactions as it takes: a tree may be large. A directory goes after what
+// is in it, so whatever ends it between two of them, the rest hangs on a directory whose absence is seen again.
+func (r *recorder) allGone(ctx context.Context, dir string, ids []string) error {
+	stack := make([]lost, 0, len(ids))
+	for _, id := range ids {
+		stack = append(stack, lost{id: id, dir: dir})
+	}
+	for len(stack) > 0 {
+		var batch []lost
+		err := r.l.e.Cache.View(func(tx *cache.Tx) (err error) {
+			batch, err = r.l.nextLost(tx, &stack)
+			return err
+		})
+		if err == nil {
+			err = r.l.e.Cache.Update(r.l.id, func(tx *cache.Tx) error {
+				r.tx = tx
+				for _, o := range batch {
+					if err := r.lose(o); err != nil {
+						return err
+					}
+				}
+				return nil
+			})
+		}
+		if err == nil {
+			err = ctx.Err()
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// nextLost takes some objects from the stack; those that were in a directory come before it.
+func (l *leg) nextLost(tx *cache.Tx, stack *[]lost) (batch []lost, err error) {
+	for len(*stack) > 0 && len(batch) < batchSize {
+		last := len(*stack) - 1
+		o := (*stack)[last]
+		*stack = (*stack)[:last]
+		if !o.emptied {
+			now, err := l.object(tx, o.id)
+			if err != nil {
+				return nil, err
+			}
+			if now == nil || now.Gone || now.Parent != o.dir {
+				continue
+			}
+			if now.Kind == cache.Dir {
+				*stack = append(*stack, lost{o.id, o.dir, true})
+				err := l.children(tx, o.id, func(k cache.Observed, _ *cache.Binding) bool {
+					*stack = append(*stack, lost{id: k.RemoteID, dir: o.id})
+					return true
+				})
+				if err != nil {
+					return nil, err
+				}
+				continue
 			}
 		}
+		batch = append(batch, o)
+	}
+	return batch, nil
+}
+
+// lose records that one object is gone, if it still is where it was.
+func (r *recorder) lose(g lost) error {
+	o, err := r.l.object(r.tx, g.id)
+	if err != nil || o == nil || o.Gone || o.Parent != g.dir {
+		return err
 	}
 	_, bound, err := r.tx.BindingOfRemote(r.l.id, o.RemoteID)
 	if err != nil {
@@ -259,5 +340,5 @@ func (r *recorder) gone(o cache.Observed, dir string) error {
 	}
 	o.Gone = true
 	r.fresh = append(r.fresh, o.RemoteID)
-	return r.tx.PutObserved(o)
+	return r.tx.PutObserved(*o)
 }
