@@ -309,17 +309,20 @@ func (s *scanner) above(id string) error {
 // them, nothing is concluded from what was recorded before a look at all of it came to its end.
 func (l *leg) recordListing(ctx context.Context, dir string, c *comparison) (dirs []string, err error) {
 	r := l.recorder(nil, c.entries)
-	var todo []remote.Entry
-	for i, e := range c.entries {
+	var todo []int // in entries
+	for i := range c.entries {
 		if !c.same[i] {
-			todo = append(todo, e)
+			todo = append(todo, i)
 		} else if id := c.ids[i]; id != "" {
 			r.claimed[id] = true
 		}
 	}
 	missing := c.missing
 	for len(todo) > 0 {
-		part := todo[:min(len(todo), batchSize)]
+		part := make([]remote.Entry, min(len(todo), batchSize))
+		for i := range part {
+			part[i] = c.entries[todo[i]]
+		}
 		todo = todo[len(part):]
 		err := l.e.Cache.Update(l.id, func(tx *cache.Tx) error {
 			kids, err := l.knownAmong(tx, dir, part)
