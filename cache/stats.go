@@ -40,16 +40,19 @@ func (c *Cache) Stats() (Stats, error) {
 }
 
 // count finds out how many nodes and bytes of contents there are, if that is not known: nobody who mounts a drive waits for
-// a look at all of it. The snapshot is taken while nobody writes, so what was added until then is in both.
+// a look at all of it. The snapshot is taken while nobody writes and nothing waits for its commit, so what was added until
+// then is in both.
 func (c *Cache) count() error {
 	c.counted.Lock()
 	defer c.counted.Unlock()
 	if c.known.Load() {
 		return nil
 	}
-	err := c.read(func(tx *Tx) (err error) {
+	err := c.readCommitted(func(tx *Tx) (err error) {
 		c.writer.Lock()
-		err = tx.exec("BEGIN")
+		if err = c.commitGroup(); err == nil {
+			err = tx.exec("BEGIN")
+		}
 		if err == nil {
 			err = tx.query("SELECT 1 FROM meta LIMIT 1", nil) // the snapshot is that of the first look
 		}
