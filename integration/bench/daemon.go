@@ -13,57 +13,68 @@ import (
 // clockTicks is the unit of /proc/PID/stat, the same on every Linux that Go knows.
 const clockTicks = 100
 
-// cycles measures what the daemon spends on a tree that did not change, and
-// reports what taking it in had cost.
-func (b *bench) cycles(ctx context.Context) error {
-	v, err := b.drive()
-	if err != nil {
-		return err
+// contact reports what taking the tree in has cost.
+func (s *session) contact() measure {
+	return measure{
+		lines:  []line{{name: "first contact with the tree", unit: "s"}, {name: "peak memory of it", unit: "MiB"}},
+		rounds: 1, only: []string{vdfsName},
+		work: func(_ context.Context, sub subject, _ int) ([]float64, error) {
+			v, err := daemonOf(sub)
+			if err != nil {
+				return nil, err
+			}
+			return []float64{v.firstContact.Seconds(), float64(v.peak) / (1 << 20)}, nil
+		},
 	}
-	b.results = append(
-		b.results,
-		result{Name: fmt.Sprintf("first contact with %d files", b.TreeFiles), Unit: "s", Vdfs: v.firstContact.Seconds()},
-		result{Name: "peak memory of it", Unit: "MiB", Vdfs: float64(v.peak) / (1 << 20)},
-	)
+}
+
+// cycles measures what the daemon spends on a tree that did not change.
+func (s *session) cycles() []measure {
+	var measures []measure
 	for _, c := range []struct {
 		name  string
 		flags []string
-	}{{"no-change cycle", nil}, {"no-change cycle with --rescan", []string{"--rescan"}}} {
-		var cpu, wall []float64
-		for round := range b.Rounds {
-			fmt.Fprintf(b.talk, "%s, round %d of %d\n", c.name, round+1, b.Rounds)
-			before, err := v.cpu()
-			if err != nil {
-				return err
-			}
-			start := time.Now()
-			if err := v.sync(ctx, c.flags...); err != nil {
-				return err
-			}
-			wall = append(wall, time.Since(start).Seconds())
-			after, err := v.cpu()
-			if err != nil {
-				return err
-			}
-			cpu = append(cpu, after-before)
-		}
-		b.results = append(
-			b.results,
-			result{Name: c.name, Unit: "CPU s", Vdfs: median(cpu)},
-			result{Name: c.name, Unit: "s", Vdfs: median(wall)},
-		)
+	}{{"no-change cycle", nil}, {"no-change scan", []string{"--rescan"}}} {
+		measures = append(measures, measure{
+			lines: []line{
+				{name: c.name, unit: "CPU s", goals: []goal{within(1)}},
+				{name: c.name + ", duration", unit: "s"},
+			},
+			rounds: s.Rounds, only: []string{vdfsName},
+			work: func(ctx context.Context, sub subject, _ int) ([]float64, error) {
+				v, err := daemonOf(sub)
+				if err != nil {
+					return nil, err
+				}
+				return v.cost(func() error { return v.sync(ctx, c.flags...) })
+			},
+		})
 	}
-	return nil
+	return measures
 }
 
-// drive finds the vdfs among the subjects.
-func (b *bench) drive() (*vdfs, error) {
-	for _, s := range b.subjects {
-		if v, ok := s.(*vdfs); ok {
-			return v, nil
-		}
+// cost is the processor time of the daemon while work runs, and how long that took, in seconds.
+func (v *vdfs) cost(work func() error) ([]float64, error) {
+	before, err := v.cpu()
+	if err != nil {
+		return nil, err
 	}
-	return nil, errors.New("find drive: none is mounted")
+	start := time.Now()
+	if err := work(); err != nil {
+		return nil, err
+	}
+	took := time.Since(start)
+	after, err := v.cpu()
+	return []float64{after - before, took.Seconds()}, err
+}
+
+// daemonOf is the subject with a daemon to look at.
+func daemonOf(s subject) (*vdfs, error) {
+	v, ok := s.(*vdfs)
+	if !ok {
+		return nil, fmt.Errorf("measure daemon: %s has none of ours", s.name())
+	}
+	return v, nil
 }
 
 // pid is the process of the daemon.

@@ -1,9 +1,10 @@
 // Command bench measures vdfs against the disk below it and against go-fuse's
 // own loopback, all in one run and in turn, and prints medians and ratios. Only
 // ratios of one run mean anything: the machine decides the absolute figures.
+// docs/performance.md says what is measured, and why so.
 //
-// Nothing is deleted between measurements, as file systems create slowly for a
-// while after a mass deletion.
+// Nothing is deleted before something is made, as file systems create slowly for
+// a while after a mass deletion.
 package main
 
 import (
@@ -13,18 +14,23 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"regexp"
+	"strings"
 	"syscall"
 )
 
-// settings are the sizes of a run.
+// settings are what a run is asked for.
 type settings struct {
-	Rounds    int    // of the short measurements; medians are reported
-	Creates   int    // files of 4 KiB
-	TreeFiles int    // files of the big tree
-	Bytes     int64  // of the sequential file
-	Dir       string // where everything happens; emptied of it afterwards
+	Rounds    int            // of the long measurements; the short ones have nearly twice as many
+	Creates   int            // files of 4 KiB
+	TreeFiles int            // files of the big tree
+	Bytes     int64          // of the big files
+	Dir       string         // where everything happens; emptied of it afterwards
+	Modes     []mode         // in the order they run
+	Only      *regexp.Regexp // the names of the measurements to take
 	JSON      bool
-	Small     bool // a part of Go's source is unpacked, not all
+	Small     bool   // as little as shows that the benchmark works
+	Tools     string // where everything is built already; empty: build it
 }
 
 func main() {
@@ -39,23 +45,11 @@ func main() {
 
 // run is the whole program. The table goes to stdout, what it is doing to stderr.
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
-	s := settings{}
-	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
-	flags.SetOutput(stderr)
-	quick := flags.Bool("quick", false, "small sizes: does the benchmark itself work?")
-	flags.IntVar(&s.Rounds, "rounds", 3, "rounds of each measurement")
-	flags.IntVar(&s.Creates, "creates", 10_000, "files of 4 KiB to create")
-	flags.IntVar(&s.TreeFiles, "tree", 100_000, "files in the tree to walk and to sync")
-	flags.Int64Var(&s.Bytes, "bytes", 1<<30, "size of the file to read and write")
-	flags.StringVar(&s.Dir, "dir", "", "directory on the disk to measure (default: the temporary directory)")
-	flags.BoolVar(&s.JSON, "json", false, "print JSON instead of a table")
-	if err := flags.Parse(args); err != nil {
-		return fmt.Errorf("read flags: %w", err)
+	s, err := parse(args, stderr)
+	if err != nil {
+		return err
 	}
-	if *quick {
-		s.Rounds, s.Creates, s.TreeFiles, s.Bytes, s.Small = 1, 300, 1_000, 8<<20, true
-	}
-	b, err := newBench(s, stderr)
+	b, err := newBench(s, args, stderr)
 	if err != nil {
 		return err
 	}
@@ -67,7 +61,42 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 		return err
 	}
 	if s.JSON {
-		return b.results.writeJSON(stdout)
+		return b.report.writeJSON(stdout)
 	}
-	return b.results.writeTable(stdout, s)
+	return b.report.writeTable(stdout)
+}
+
+func parse(args []string, stderr io.Writer) (settings, error) {
+	s := settings{}
+	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
+	flags.SetOutput(stderr)
+	quick := flags.Bool("quick", false, "small sizes: does the benchmark itself work?")
+	modes := flags.String("modes", "", "comma-separated, of nopass, root and user (default: all that can be run)")
+	only := flags.String("measure", "", "regular expression: the measurements to take")
+	flags.IntVar(&s.Rounds, "rounds", 3, "rounds of each measurement")
+	flags.IntVar(&s.Creates, "creates", 10_000, "files of 4 KiB to create")
+	flags.IntVar(&s.TreeFiles, "tree", 100_000, "files in the tree to walk and to sync")
+	flags.Int64Var(&s.Bytes, "bytes", 128<<20, "size of the files to read and write")
+	flags.StringVar(&s.Dir, "dir", "", "directory on the disk to measure (default: the temporary directory)")
+	flags.BoolVar(&s.JSON, "json", false, "print JSON instead of a table")
+	flags.StringVar(&s.Tools, "tools", "", "for the benchmark's own use: what it has built already")
+	if err := flags.Parse(args); err != nil {
+		return s, fmt.Errorf("read flags: %w", err)
+	}
+	if *quick {
+		s.Rounds, s.Creates, s.TreeFiles, s.Bytes, s.Small = 1, 100, 500, 8<<20, true
+	}
+	var err error
+	if s.Only, err = regexp.Compile(*only); err != nil {
+		return s, fmt.Errorf("read flags: %w", err)
+	}
+	if *modes == "" {
+		s.Modes = possible(stderr)
+	} else if s.Modes, err = named(strings.Split(*modes, ",")); err != nil {
+		return s, err
+	}
+	if len(s.Modes) == 0 {
+		return s, errNoMode
+	}
+	return s, nil
 }

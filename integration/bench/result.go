@@ -1,102 +1,70 @@
 package main
 
-import (
-	"encoding/json"
-	"fmt"
-	"io"
-	"os"
-	"runtime"
-	"slices"
-	"strings"
-	"text/tabwriter"
+import "slices"
 
-	"golang.org/x/sys/unix"
-)
+// samples are the values of every round by the name of the subject.
+type samples map[string][]float64
 
-// result is one line of the table: medians, 0 where nothing was measured.
+// figure is the median of several values with the least and the greatest.
+type figure struct {
+	Median float64 `json:"median"`
+	Min    float64 `json:"min"`
+	Max    float64 `json:"max"`
+}
+
+// result is one line of the table. What was not measured is missing.
 type result struct {
+	Mode           mode    `json:"mode"`
 	Name           string  `json:"name"`
 	Unit           string  `json:"unit"`
 	HigherIsBetter bool    `json:"higher_is_better"`
-	Native         float64 `json:"native,omitempty"`
-	Loopback       float64 `json:"loopback,omitempty"`
-	Vdfs           float64 `json:"vdfs"`
+	Native         *figure `json:"native,omitempty"`
+	Loopback       *figure `json:"loopback,omitempty"`
+	Vdfs           *figure `json:"vdfs,omitempty"`
+	OfNative       *figure `json:"of_native,omitempty"`   // ratios, round by round
+	OfLoopback     *figure `json:"of_loopback,omitempty"` // ratios, round by round
+	Goals          []goal  `json:"goals,omitempty"`
 }
 
-type results []result
-
-// writeJSON prints all results as one array.
-func (r results) writeJSON(w io.Writer) error {
-	enc := json.NewEncoder(w)
-	enc.SetIndent("", "  ")
-	return enc.Encode(r)
-}
-
-// writeTable prints all results with ratios, and on what they were measured.
-func (r results) writeTable(w io.Writer, s settings) error {
-	fmt.Fprintf(w, "%s, %d processors, GOMAXPROCS of all daemons %s, as %s; medians of %d\n\n",
-		kernel(), runtime.NumCPU(), orDefault(os.Getenv("GOMAXPROCS")), user(), s.Rounds)
-	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprintln(table, "measure\tnative\tloopback\tvdfs\tunit\tof native\tof loopback\t")
-	for _, line := range r {
-		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t\n", line.Name, figure(line.Native), figure(line.Loopback),
-			figure(line.Vdfs), line.Unit, ratio(line.Vdfs, line.Native), ratio(line.Vdfs, line.Loopback))
+func newResult(m mode, l line, s samples) result {
+	r := result{
+		Mode: m, Name: l.name, Unit: l.unit, HigherIsBetter: l.higherIsBetter,
+		Native: figureOf(s[nativeName]), Loopback: figureOf(s[loopbackName]), Vdfs: figureOf(s[vdfsName]),
 	}
-	if err := table.Flush(); err != nil {
-		return fmt.Errorf("print table: %w", err)
+	if !l.relative {
+		r.OfNative = figureOf(ratios(s[vdfsName], s[nativeName]))
+		r.OfLoopback = figureOf(ratios(s[vdfsName], s[loopbackName]))
 	}
-	_, err := fmt.Fprintln(w, "\nRatios are vdfs divided by the other: for times lower is better, for MiB/s higher.")
-	return err
+	for _, g := range l.goals {
+		if g.judge(r) {
+			r.Goals = append(r.Goals, g)
+		}
+	}
+	return r
 }
 
-// figure prints a number with three digits that matter.
-func figure(v float64) string {
-	switch {
-	case v == 0:
-		return "-"
-	case v >= 100:
-		return fmt.Sprintf("%.0f", v)
-	case v >= 10:
-		return fmt.Sprintf("%.1f", v)
-	default:
-		return fmt.Sprintf("%.2f", v)
-	}
-}
-
-func ratio(v, of float64) string {
-	if v == 0 || of == 0 {
-		return "-"
-	}
-	return fmt.Sprintf("%.2f ×", v/of)
-}
-
-// median is the middle value, of an even number the lower of the two; 0 of none.
-func median(values []float64) float64 {
+// figureOf sums the values up; nil of none.
+func figureOf(values []float64) *figure {
 	if len(values) == 0 {
-		return 0
+		return nil
 	}
 	sorted := slices.Sorted(slices.Values(values))
-	return sorted[(len(sorted)-1)/2]
+	return &figure{Median: percentile(sorted, 50), Min: sorted[0], Max: sorted[len(sorted)-1]}
 }
 
-func kernel() string {
-	var u unix.Utsname
-	if err := unix.Uname(&u); err != nil {
-		return "unknown kernel"
-	}
-	return "Linux " + strings.TrimRight(string(u.Release[:]), "\x00")
+// percentile is the value that p of a hundred do not exceed. The values are sorted
+// and not none.
+func percentile[T any](sorted []T, p int) T {
+	return sorted[max(0, (len(sorted)*p+99)/100-1)]
 }
 
-func user() string {
-	if os.Geteuid() == 0 {
-		return "root"
+// ratios divides round by round: what disturbed both at that time is no part of it.
+func ratios(values, of []float64) []float64 {
+	var found []float64
+	for i := range min(len(values), len(of)) {
+		if of[i] != 0 {
+			found = append(found, values[i]/of[i])
+		}
 	}
-	return "an ordinary user"
-}
-
-func orDefault(s string) string {
-	if s == "" {
-		return "not set"
-	}
-	return s
+	return found
 }

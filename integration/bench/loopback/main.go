@@ -2,14 +2,17 @@
 // loopback file system, with the best options it has: the yardstick for what a
 // FUSE file system in Go can do that keeps no index and sends nothing anywhere.
 //
-// It prints "mounted" once the mount answers and unmounts on SIGTERM or SIGINT.
+// Once the mount answers it prints "mounted" and the GOMAXPROCS that Go gave it;
+// it unmounts on SIGTERM or SIGINT.
 package main
 
 import (
 	"context"
+	"flag"
 	"fmt"
 	"os"
 	"os/signal"
+	"runtime"
 	"syscall"
 	"time"
 
@@ -22,17 +25,19 @@ import (
 const validity = time.Hour
 
 func main() {
-	if len(os.Args) != 3 {
-		fmt.Fprintln(os.Stderr, "usage: loopback DIRECTORY MOUNTPOINT")
+	noPassthrough := flag.Bool("no-passthrough", false, "have every byte go through this process")
+	flag.Parse()
+	if flag.NArg() != 2 {
+		fmt.Fprintln(os.Stderr, "usage: loopback [-no-passthrough] DIRECTORY MOUNTPOINT")
 		os.Exit(2)
 	}
-	if err := run(os.Args[1], os.Args[2]); err != nil {
+	if err := run(flag.Arg(0), flag.Arg(1), !*noPassthrough); err != nil {
 		fmt.Fprintf(os.Stderr, "loopback: %v\n", err)
 		os.Exit(1)
 	}
 }
 
-func run(dir, at string) error {
+func run(dir, at string, passthrough bool) error {
 	root, err := fs.NewLoopbackRoot(dir)
 	if err != nil {
 		return fmt.Errorf("open %s: %w", dir, err)
@@ -44,6 +49,10 @@ func run(dir, at string) error {
 	stop := make(chan os.Signal, 1)
 	signal.Notify(stop, syscall.SIGTERM, syscall.SIGINT)
 	valid := validity
+	var without uint64
+	if !passthrough {
+		without = fuse.CAP_PASSTHROUGH
+	}
 	server, err := fs.Mount(at, &node{loopback}, &fs.Options{
 		EntryTimeout:    &valid,
 		AttrTimeout:     &valid,
@@ -57,13 +66,14 @@ func run(dir, at string) error {
 			MaxBackground: 64,
 			// Lets the kernel read and write the files itself where it can
 			// (as root, from Linux 6.9 on).
-			MaxStackDepth: 1,
+			MaxStackDepth:        1,
+			DisabledCapabilities: without,
 		},
 	})
 	if err != nil {
 		return fmt.Errorf("mount %s: %w", at, err)
 	}
-	fmt.Println("mounted")
+	fmt.Printf("mounted, GOMAXPROCS %d\n", runtime.GOMAXPROCS(0))
 	<-stop
 	return server.Unmount()
 }

@@ -1,0 +1,144 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// session is everything that is measured in one mode.
+type session struct {
+	*bench
+	mode     mode
+	dir      string
+	subjects []subject
+}
+
+// group is what is measured on the same subjects.
+type group struct {
+	name     string
+	fill     func(dir string) error // makes what the subjects show
+	measures []measure
+}
+
+// run does all measurements of the mode. What removes files comes last.
+func (s *session) run(ctx context.Context) error {
+	var groups []group
+	if s.mode.walks() {
+		groups = append(groups, s.walks())
+	}
+	for _, g := range append(groups, s.files()) {
+		if err := s.group(ctx, g); err != nil {
+			return err
+		}
+		if err := s.stopSubjects(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// group takes those of the measurements that are wanted.
+func (s *session) group(ctx context.Context, g group) error {
+	var wanted []measure
+	for _, m := range g.measures {
+		if m.matches(s.Only) {
+			wanted = append(wanted, m)
+		}
+	}
+	if len(wanted) == 0 {
+		return nil
+	}
+	if err := s.startAll(ctx, g); err != nil {
+		return err
+	}
+	for _, m := range wanted {
+		if err := s.inTurn(ctx, m); err != nil {
+			return fmt.Errorf("%s: %w", m.name(), err)
+		}
+	}
+	return nil
+}
+
+func (s *session) stopSubjects() error {
+	var failures []error
+	for _, sub := range s.subjects {
+		failures = append(failures, sub.stop())
+	}
+	s.subjects = nil
+	return errors.Join(failures...)
+}
+
+// inTurn lets every subject do the work in every round, so that what the machine
+// does besides hits all of them alike.
+func (s *session) inTurn(ctx context.Context, m measure) error {
+	taken := make([]samples, len(m.lines))
+	for i := range taken {
+		taken[i] = samples{}
+	}
+	begun := time.Now()
+	for round := range m.rounds {
+		for _, sub := range s.subjects {
+			if !m.takes(sub.name()) {
+				continue
+			}
+			if err := ctx.Err(); err != nil {
+				return err
+			}
+			values, err := s.once(ctx, m, sub, round)
+			if err != nil {
+				return fmt.Errorf("%s: %w", sub.name(), err)
+			}
+			for i, v := range values {
+				taken[i][sub.name()] = append(taken[i][sub.name()], v)
+			}
+		}
+	}
+	fmt.Fprintf(s.talk, "%s: %s: %.1f s\n", s.mode, m.name(), time.Since(begun).Seconds())
+	for i, l := range m.lines {
+		s.report.Results = append(s.report.Results, newResult(s.mode, l, taken[i]))
+	}
+	return nil
+}
+
+// once is one subject's work of one round.
+func (s *session) once(ctx context.Context, m measure, sub subject, round int) ([]float64, error) {
+	if m.before != nil {
+		if err := m.before(ctx, sub, round); err != nil {
+			return nil, err
+		}
+		if err := s.settle(ctx, sub); err != nil {
+			return nil, err
+		}
+	}
+	values, err := m.work(ctx, sub, round)
+	if err != nil {
+		return nil, err
+	}
+	return values, s.settle(ctx, sub)
+}
+
+// settle waits for what the subject and the disk do afterwards: it must not
+// disturb the next one.
+func (s *session) settle(ctx context.Context, sub subject) error {
+	if err := sub.settle(ctx); err != nil {
+		return fmt.Errorf("settle: %w", err)
+	}
+	return syncDisk(s.dir)
+}
+
+// syncDisk writes out all that the disk of dir has to write.
+func syncDisk(dir string) error {
+	fd, err := unix.Open(filepath.Clean(dir), unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return fmt.Errorf("write out %s: %w", dir, err)
+	}
+	if err := errors.Join(unix.Syncfs(fd), unix.Close(fd)); err != nil {
+		return fmt.Errorf("write out %s: %w", dir, err)
+	}
+	return nil
+}
