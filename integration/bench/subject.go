@@ -42,7 +42,7 @@ func (s *session) startAll(ctx context.Context, g group) error {
 		if err := g.fill(dir); err != nil {
 			return fmt.Errorf("start %s: %w", name, err)
 		}
-		if err := syncDisk(dir); err != nil {
+		if err := s.syncDisk(); err != nil {
 			return err
 		}
 		sub, err := s.start(ctx, name, dir, at)
