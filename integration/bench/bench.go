@@ -82,7 +82,7 @@ func (b *bench) prepare() error {
 			return fmt.Errorf("build %s: %w\n%s", pkg, err, out)
 		}
 	}
-	source, load := "cmd", "net"
+	source, load := "internal", "encoding"
 	if b.Small {
 		source, load = "strings", "sort"
 	}

@@ -10,12 +10,8 @@ import (
 	"time"
 )
 
-// randomReads is how many reads of 4 KiB one measurement does, passes how often
-// one reads the big file.
-const (
-	randomReads = 100_000
-	passes      = 4
-)
+// passes is how often one measurement reads as much as the big file has.
+const passes = 4
 
 // files measures bytes, making files, opening them, and last of all removing them.
 func (s *session) files() group {
@@ -66,8 +62,8 @@ func (s *session) bytes() []measure {
 		},
 		{
 			lines: rate("random read, 4 KiB, warm", random), rounds: s.short(), before: s.warmFile,
-			work: timed(perSecond(randomReads<<12), func(_ context.Context, root string, round int) error {
-				return readRandomly(warmFile(root), s.Bytes, randomReads, uint64(round))
+			work: timed(perSecond(passes*s.Bytes), func(_ context.Context, root string, round int) error {
+				return readRandomly(warmFile(root), s.Bytes, passes*s.Bytes>>12, uint64(round))
 			}),
 		},
 	}
@@ -99,11 +95,11 @@ func (s *session) creates() []measure {
 		{
 			lines:  []line{{name: "create files of 4 KiB, two writers", unit: "µs/file", goals: []goal{ofLoopback(1.2)}}},
 			rounds: s.Rounds,
-			work: timed(perFile(s.Creates), func(_ context.Context, root string, round int) error {
+			work: timed(perFile(s.Creates/2), func(_ context.Context, root string, round int) error {
 				failed := make(chan error, 2)
 				for writer := range cap(failed) {
 					dir := filepath.Join(root, fmt.Sprintf("pair%d-%d", round, writer))
-					go func() { failed <- createFiles(dir, s.Creates/2) }()
+					go func() { failed <- createFiles(dir, s.Creates/4) }()
 				}
 				return errors.Join(<-failed, <-failed)
 			}),

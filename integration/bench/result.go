@@ -21,6 +21,7 @@ type result struct {
 	Native         *figure `json:"native,omitempty"`
 	Loopback       *figure `json:"loopback,omitempty"`
 	Vdfs           *figure `json:"vdfs,omitempty"`
+	Rounds         int     `json:"rounds"`
 	OfNative       *figure `json:"of_native,omitempty"`   // ratios, round by round
 	OfLoopback     *figure `json:"of_loopback,omitempty"` // ratios, round by round
 	Goals          []goal  `json:"goals,omitempty"`
@@ -29,7 +30,7 @@ type result struct {
 func newResult(m mode, l line, s samples) result {
 	r := result{
 		Mode: m, Name: l.name, Unit: l.unit, HigherIsBetter: l.higherIsBetter,
-		Native: figureOf(s[nativeName]), Loopback: figureOf(s[loopbackName]), Vdfs: figureOf(s[vdfsName]),
+		Rounds: len(s[vdfsName]), Native: figureOf(s[nativeName]), Loopback: figureOf(s[loopbackName]), Vdfs: figureOf(s[vdfsName]),
 	}
 	if !l.relative {
 		r.OfNative = figureOf(ratios(s[vdfsName], s[nativeName]))

@@ -72,6 +72,10 @@ func (s *session) stopSubjects() error {
 	return errors.Join(failures...)
 }
 
+// patience is how long a measurement may take before its rounds get fewer: all
+// measurements together have to stay within a quarter of an hour.
+const patience = 30 * time.Second
+
 // inTurn lets every subject do the work in every round, so that what the machine
 // does besides hits all of them alike.
 func (s *session) inTurn(ctx context.Context, m measure) error {
@@ -95,6 +99,10 @@ func (s *session) inTurn(ctx context.Context, m measure) error {
 			for i, v := range values {
 				taken[i][sub.name()] = append(taken[i][sub.name()], v)
 			}
+		}
+		done := time.Duration(round + 1)
+		if took := time.Since(begun); took+took/done > patience {
+			break
 		}
 	}
 	fmt.Fprintf(s.talk, "%s: %s: %.1f s\n", s.mode, m.name(), time.Since(begun).Seconds())

@@ -120,7 +120,7 @@ func readFile(path string, size int64) error {
 
 // readRandomly reads 4 KiB at places that depend on the seed alone, so that all
 // subjects get the same.
-func readRandomly(path string, size int64, count int, seed uint64) error {
+func readRandomly(path string, size, count int64, seed uint64) error {
 	f, err := os.Open(path)
 	if err != nil {
 		return fmt.Errorf("read randomly: %w", err)
