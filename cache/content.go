@@ -44,6 +44,7 @@ type contentStore struct {
 
 	notes    notes
 	removals removals
+	held     chan struct{} // cap 1; see hasHeld
 
 	// Directories are made with their first file. Those whose own names are not durable yet are made - named.
 	dirs        sync.Mutex
@@ -58,6 +59,7 @@ func (s *contentStore) init(dir string) error {
 	s.dirty.Store(true) // an earlier process may have left something to sync, and its directories are not known to be durable
 	s.made = 1
 	s.removals.wake = make(chan struct{}, 1)
+	s.held = make(chan struct{}, 1)
 	return err
 }
 
@@ -149,6 +151,7 @@ type backing struct {
 	present    ranges.Set // what is present while not full
 	recorded   int64      // bytes present as its row says
 	named      bool       // its directory entry was made durable
+	readOnly   bool       // file cannot be written to just now: see heldOutside
 }
 
 // origin is what originAttr holds.

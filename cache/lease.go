@@ -52,13 +52,16 @@ type fileState struct {
 	op      sync.RWMutex
 	loaded  bool
 	version uint64
-	size    int64 // as the index has it; while marked the backing file knows better
-	marked  bool  // Node.Writing is set
+	size    int64      // as the index has it; while marked the backing file knows better
+	marked  bool       // Node.Writing is set
+	passed  bool       // since it is marked others than this process may write to the backing file
+	before  *untouched // while it may yet turn out that nobody did; nil: somebody may have
 	old     []*backing
 
-	cur atomic.Pointer[backing] // nil: no bytes; set under op, read anywhere
-	gen atomic.Uint64           // grows before the first write after each mark: snapshots see that they were overtaken
-	app sync.Mutex              // appends find the end and write there as one step; cuts and notes of what is synced are others
+	cur   atomic.Pointer[backing] // nil: no bytes; set under op, read anywhere
+	gen   atomic.Uint64           // grows before the first write after each mark: snapshots see that they were overtaken
+	wrote atomic.Bool             // something changed the backing file through this process since the mark, or may have
+	app   sync.Mutex              // appends find the end and write there as one step; cuts and notes of what is synced are others
 }
 
 func (t *fileTable) find(ino Ino) *fileState {
@@ -264,6 +267,7 @@ func (c *Cache) load(st *fileState) error {
 		st.cur.Store(b)
 	}
 	st.version, st.size, st.marked, st.loaded = n.Version, n.Size, n.Writing, true
+	st.passed = n.Writing // whoever left it marked may have passed it
 	return nil
 }
 

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -126,7 +127,7 @@ func (o *OpenFile) Allocate(mode uint32, off, n int64) error {
 	return err
 }
 
-// MarkWrite makes the index ready for writes that this package will not see: through Fd, passed through, or mapped.
+// MarkWrite makes the index ready for writes that this package will not see: through Fd.
 func (o *OpenFile) MarkWrite() error {
 	_, err := o.change(func(*backing) (int, error) { return 0, nil })
 	return err
@@ -150,6 +151,7 @@ func (o *OpenFile) change(f func(*backing) (int, error)) (int, error) {
 		st.op.RLock()
 	}
 	defer st.op.RUnlock()
+	st.wrote.Store(true)
 	n, err := f(st.cur.Load())
 	if n == 0 && o.c.madeRoom(diskError(err)) {
 		n, err = f(st.cur.Load())
@@ -226,14 +228,17 @@ func (o *OpenFile) Sync() error {
 
 // Close gives the handle back. The last handle that could write settles the node: size and mtime go into the index, and
 // the file may be sent once it has rested. An error means that this failed; the next Open of the cache mends it.
-func (o *OpenFile) Close() error {
+func (o *OpenFile) Close() error { return o.CloseWithin(0) }
+
+// CloseWithin is Close of a handle that was passed and that the kernel is just closing, which may take so long.
+func (o *OpenFile) CloseWithin(patience time.Duration) error {
 	if o.done {
 		return fmt.Errorf("close node %d twice: %w", o.st.ino, ErrInvalid)
 	}
 	o.done = true
 	var err error
 	if o.write && o.c.files.closeWriter(o.st) {
-		err = o.c.settleLast(o.st)
+		err = o.c.settleWithin(o.st, patience)
 	}
 	if err := errors.Join(err, o.c.letGo(o.st)); err != nil {
 		return fmt.Errorf("close node %d: %w", o.st.ino, err)

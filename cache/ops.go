@@ -407,6 +407,7 @@ func (c *Cache) setLiveMtime(n Node, mtime int64) error {
 	}
 	if st := c.files.find(n.Ino); st != nil {
 		if b := st.cur.Load(); b != nil && b.id == n.Content {
+			st.wrote.Store(true)
 			return b.setMtime(mtime)
 		}
 	}

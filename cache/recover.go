@@ -57,14 +57,17 @@ type abandoned struct {
 	node Node
 	info fileInfo
 	err  error
+	held bool
 }
 
-// settleAbandoned settles nodes that were open for writing: their backing files say what they are.
+// settleAbandoned settles nodes that were open for writing: their backing files say what they are. One that was passed
+// and that a program still writes to stays marked until that ends: see keepHeld.
 func (c *Cache) settleAbandoned(ctx context.Context) error {
+	var after Ino
 	for {
 		var found []abandoned
 		err := c.read(func(tx *Tx) (err error) {
-			nodes, err := list(tx, scanNode, "SELECT "+nodeCols+" FROM nodes n WHERE n.writing <> 0 ORDER BY n.ino LIMIT ?", recoverBatch)
+			nodes, err := list(tx, scanNode, "SELECT "+nodeCols+" FROM nodes n WHERE n.writing <> 0 AND n.ino > ? ORDER BY n.ino LIMIT ?", after, recoverBatch)
 			for _, n := range nodes {
 				found = append(found, abandoned{node: n})
 			}
@@ -77,7 +80,10 @@ func (c *Cache) settleAbandoned(ctx context.Context) error {
 			return err
 		}
 		for i := range found {
-			found[i].info, found[i].err = statPath(c.store.path(found[i].node.Content))
+			after = found[i].node.Ino
+			path := c.store.path(found[i].node.Content)
+			found[i].held = heldPath(path)
+			found[i].info, found[i].err = statPath(path)
 		}
 		if err := c.update(0, true, func(tx *Tx) error { return tx.settleAll(found) }); err != nil {
 			return fmt.Errorf("settle abandoned writes: %w", err)
@@ -89,6 +95,7 @@ func (tx *Tx) settleAll(found []abandoned) error {
 	for _, a := range found {
 		var err error
 		switch {
+		case a.held:
 		case a.err == nil:
 			err = tx.settle(a.node.Ino, a.node.Content, a.info, true)
 		case errors.Is(a.err, os.ErrNotExist):

@@ -30,6 +30,9 @@ func (c *Cache) mark(st *fileState, empty bool) error {
 	if st.marked {
 		return nil
 	}
+	if err := c.writable(st); err != nil {
+		return err
+	}
 	b, fresh, err := c.backingFor(st, empty)
 	if err != nil {
 		return err
@@ -42,6 +45,8 @@ func (c *Cache) mark(st *fileState, empty bool) error {
 		return err
 	}
 	st.version = m.version
+	st.passed, st.before = false, nil
+	st.wrote.Store(false)
 	st.gen.Add(1)
 	if !m.noted && !fresh {
 		// Else the index of a power cut could take changed bytes for those that it knows.
@@ -142,17 +147,26 @@ func (c *Cache) markRows(st *fileState, b *backing, fresh bool) (m marking, err 
 }
 
 // settleLast settles a node after its last write handle was closed, unless one was opened meanwhile or there is nothing to
-// settle.
+// settle. errHeld: somebody outside still writes to it.
 func (c *Cache) settleLast(st *fileState) error {
 	st.op.Lock()
 	defer st.op.Unlock()
 	if _, writers := c.files.openCount(st.ino); !st.marked || writers > 0 {
 		return nil
 	}
+	if st.passed {
+		held, err := c.heldOutside(st.cur.Load())
+		if err != nil {
+			return err
+		}
+		if held {
+			return errHeld
+		}
+	}
 	if err := fault.Point(faultSettle); err != nil {
 		return err
 	}
-	size, err := c.settleFrom(st.ino, st.cur.Load())
+	size, err := c.settleFrom(st)
 	if err != nil {
 		return err
 	}
@@ -163,15 +177,22 @@ func (c *Cache) settleLast(st *fileState) error {
 
 // settleFrom settles a node that nobody writes to from its open backing file and returns its size. The file is looked at
 // inside the transaction: SETATTR changes its mtime inside one too, so none gets lost in between.
-func (c *Cache) settleFrom(ino Ino, b *backing) (size int64, err error) {
+func (c *Cache) settleFrom(st *fileState) (size int64, err error) {
+	b, same := st.cur.Load(), false
 	err = c.update(0, true, func(tx *Tx) error {
 		info, err := b.stat()
 		if err != nil {
 			return err
 		}
 		size = info.size
-		return tx.settle(ino, b.id, info, true)
+		if same = !st.wrote.Load() && st.before.still(info, tx.Now()); same {
+			return tx.unmark(st.ino, b.id, st.version, st.before)
+		}
+		return tx.settle(st.ino, b.id, info, true)
 	})
+	if err == nil && same && !st.before.unsent {
+		err = b.clearOrigin()
+	}
 	return size, err
 }
 
@@ -199,7 +220,7 @@ func (c *Cache) settleLeft(ctx context.Context) error {
 			if err != nil {
 				return err
 			}
-			if err := errors.Join(c.settleLast(st), c.letGo(st)); err != nil {
+			if err := errors.Join(c.settleWithin(st, 0), c.letGo(st)); err != nil {
 				return err
 			}
 		}

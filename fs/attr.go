@@ -86,7 +86,7 @@ func (d *drive) GetAttr(_ <-chan struct{}, input *fuse.GetAttrIn, out *fuse.Attr
 	if err != nil {
 		return d.failNode("getattr", input.NodeId, err)
 	}
-	out.SetTimeout(validity)
+	out.SetTimeout(d.attrValidity(&n, validity))
 	fillAttr(&out.Attr, &n)
 	return fuse.OK
 }
@@ -119,7 +119,7 @@ func (d *drive) SetAttr(cancel <-chan struct{}, input *fuse.SetAttrIn, out *fuse
 	if attrs.Mode != nil && *attrs.Mode&setid != 0 {
 		d.setidGen.bump()
 	}
-	out.SetTimeout(validity)
+	out.SetTimeout(d.attrValidity(&n, validity))
 	fillAttr(&out.Attr, &n)
 	return fuse.OK
 }

@@ -27,6 +27,7 @@ type drive struct {
 	open  openDirs
 
 	closing closing
+	ways    ways
 
 	known  known
 	pages  *stamps // of files, by version

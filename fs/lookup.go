@@ -55,7 +55,7 @@ func (d *drive) fillEntry(out *fuse.EntryOut, e *cache.Entry, keep time.Duration
 	out.NodeId = uint64(e.Ino)
 	out.Generation = 1
 	out.SetEntryTimeout(keep)
-	out.SetAttrTimeout(keep)
+	out.SetAttrTimeout(d.attrValidity(&e.Node, keep))
 	fillAttr(&out.Attr, &e.Node)
 }
 

@@ -56,6 +56,9 @@ type Options struct {
 	// NoXattrs turns extended attributes off, the virtual ones too. The kernel asks for them three times a file in
 	// `ls -l`, which makes it several times slower over many files.
 	NoXattrs bool
+	// NoPassthrough has every read and write come through this process, also where the kernel could do them itself: as root,
+	// on kernels from 6.9, with the cache on a disk that cache.CanPass.
+	NoPassthrough bool
 	// FSName is the source column of the mount table; "": vdfs.
 	FSName string
 	// Subtype is what follows "fuse." in the mount table; "": sshfs, by which file managers know that reading is slow
@@ -91,11 +94,14 @@ func Mount(ctx context.Context, opt Options) (*Server, error) {
 		opt.Logger = slog.New(slog.DiscardHandler)
 	}
 	d := newDrive(opt)
+	// The kernel wants CAP_SYS_ADMIN for it.
+	opt.NoPassthrough = opt.NoPassthrough || os.Geteuid() != 0 || !opt.Cache.CanPass()
 	server, err := newServer(d, mountpoint, mountOptions(opt))
 	if err != nil {
 		d.notifier.feed.Close()
 		return nil, fmt.Errorf("mount %s: %w", mountpoint, err)
 	}
+	d.ways.init(server, !opt.NoPassthrough)
 	s := &Server{mountpoint: mountpoint, drive: d, fuse: server, served: make(chan struct{})}
 	s.end = sync.OnceFunc(func() { close(s.served) })
 	go func() {
@@ -166,6 +172,9 @@ func mountOptions(opt Options) *fuse.MountOptions {
 		// Without the second the kernel asks for security.capability before every write.
 		ExtraCapabilities: fuse.CAP_ATOMIC_O_TRUNC | fuse.CAP_HANDLE_KILLPRIV_V2,
 		Logger:            slog.NewLogLogger(opt.Logger.Handler(), slog.LevelWarn),
+	}
+	if opt.NoPassthrough {
+		o.DisabledCapabilities = fuse.CAP_PASSTHROUGH
 	}
 	if o.FsName == "" {
 		o.FsName = "vdfs"

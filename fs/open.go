@@ -25,6 +25,8 @@ type file struct {
 	read  atomic.Bool   // its access time was touched
 	plain atomic.Uint64 // setid generation+1 in which the file was seen without those bits
 
+	way *way // how the kernel reaches its bytes
+
 	complete *time.Timer // starts the completion of a file that is held open for writing; nil: needs none
 }
 
@@ -59,18 +61,27 @@ func (d *drive) Open(cancel <-chan struct{}, input *fuse.OpenIn, out *fuse.OpenO
 		return d.fail("open", input.NodeId, errors.Join(syscall.ESTALE, of.Close()))
 	}
 	f := &file{OpenFile: of, write: write}
+	held := of.Held()
 	if err := d.prepare(f, mode, truncate, killSetid); err != nil {
 		return d.fail("open", input.NodeId, errors.Join(f.replaced(err), of.Close()))
 	}
-	if fresh == unsure {
+	f.way = d.ways.enter(ino)
+	by, err := d.decide(f, opening{flags: input.Flags, emptied: truncate && write, held: held})
+	if err != nil {
+		return d.fail("open", input.NodeId, errors.Join(err, d.leave(f), of.Close()))
+	}
+	switch {
+	case by == passed:
+		d.handPassed(f, out)
+	case by == direct || fresh == unsure:
 		// Without the kernel's pages its size does not matter.
 		f.partial = true
 		f.told.Store(true)
 		out.OpenFlags = fuse.FOPEN_DIRECT_IO
 		out.Fh = d.files.put(f)
-		return fuse.OK
+	default:
+		d.hand(f, out)
 	}
-	d.hand(f, out)
 	return fuse.OK
 }
 
@@ -193,13 +204,23 @@ func (d *drive) Create(cancel <-chan struct{}, input *fuse.CreateIn, name string
 	if err != nil {
 		return d.fail("create", input.NodeId, err)
 	}
-	d.made(&out.EntryOut, since, &e)
-	f := &file{OpenFile: of, write: true}
+	empty := e
+	empty.Node.Writing = false // nobody can have written to it before this reply
+	d.made(&out.EntryOut, since, &empty)
+	f := &file{OpenFile: of, write: true, way: d.ways.enter(e.Ino)}
 	f.told.Store(true) // there are no older pages
-	d.pages.set(e.Ino, f.Version())
 	if e.Node.Mode&setid != 0 {
 		d.setidGen.bump()
 	}
+	by, err := d.decide(f, opening{flags: input.Flags, created: true, emptied: true})
+	switch {
+	case err != nil:
+		return d.fail("create", input.NodeId, errors.Join(err, d.leave(f), of.Close()))
+	case by == passed:
+		d.handPassed(f, &out.OpenOut)
+		return fuse.OK
+	}
+	d.pages.set(e.Ino, f.Version())
 	out.Fh = d.files.put(f)
 	return fuse.OK
 }
@@ -226,7 +247,7 @@ func (d *drive) Release(_ <-chan struct{}, input *fuse.ReleaseIn) {
 	if !f.partial && (f.write || !f.told.Load()) {
 		d.pages.set(f.Ino(), f.Version())
 	}
-	if err := f.Close(); err != nil {
+	if err := errors.Join(d.leave(f), f.CloseWithin(releaseGrace)); err != nil {
 		d.log.Warn("close file", "ino", f.Ino(), "error", err)
 	}
 	d.closing.released(f)

@@ -20,6 +20,7 @@ type mountFlags struct {
 	foreground bool
 	allowOther bool
 	readOnly   bool
+	noPass     bool
 	ready      int
 }
 
@@ -44,6 +45,7 @@ endpoint of --from, or to a directory of its own where there is none.`,
 	cmd.Flags().BoolVar(&f.foreground, "foreground", false, "stay in the foreground, log to stderr")
 	cmd.Flags().BoolVar(&f.allowOther, "allow-other", false, "let other users in (as file permissions allow)")
 	cmd.Flags().BoolVar(&f.readOnly, "read-only", false, "refuse changes through the mount")
+	cmd.Flags().BoolVar(&f.noPass, "no-passthrough", false, "have the daemon read and write for the kernel, also where root could do without")
 	cmd.Flags().IntVar(&f.ready, "ready-fd", 0, "report the start on this descriptor")
 	_ = cmd.Flags().MarkHidden("ready-fd") // the flag exists: defined above
 	return cmd
@@ -105,6 +107,9 @@ func daemonArgs(mountpoint string, f mountFlags) ([]string, error) {
 	if f.readOnly {
 		args = append(args, "--read-only")
 	}
+	if f.noPass {
+		args = append(args, "--no-passthrough")
+	}
 	return append(args, "--", mountpoint), nil
 }
 
@@ -115,7 +120,7 @@ func (a *app) serve(ctx context.Context, paths config.Paths, mountpoint string, 
 	}
 	o := daemon.Options{
 		Paths: paths, Mountpoint: mountpoint, From: f.from,
-		AllowOther: f.allowOther, ReadOnly: f.readOnly, Version: versionText(), Service: a.Service, Stderr: a.Err,
+		AllowOther: f.allowOther, ReadOnly: f.readOnly, NoPassthrough: f.noPass, Version: versionText(), Service: a.Service, Stderr: a.Err,
 	}
 	if f.ready > 0 {
 		o.Ready = daemon.ReadyOn(f.ready)

@@ -33,10 +33,12 @@ type Options struct {
 	From       string // endpoint for the first mount; "": the embedded directory
 	AllowOther bool
 	ReadOnly   bool
-	Version    string
-	Ready      Ready            // told once how the start went; a daemon with a silent one logs to Stderr
-	Service    sdnotify.Manager // told when the drive is mounted, and when the end begins
-	Stderr     io.Writer        // the log of a foreground daemon
+	// NoPassthrough has all reads and writes come through the daemon.
+	NoPassthrough bool
+	Version       string
+	Ready         Ready            // told once how the start went; a daemon with a silent one logs to Stderr
+	Service       sdnotify.Manager // told when the drive is mounted, and when the end begins
+	Stderr        io.Writer        // the log of a foreground daemon
 }
 
 // Run mounts the drive and serves it until ctx ends or the mount is gone. The
@@ -181,6 +183,7 @@ func (d *daemon) mount(ctx context.Context) (err error) {
 	d.server, err = fuse.Mount(ctx, fuse.Options{
 		Mountpoint: d.plan.mountpoint, Cache: d.parts.cache, Hydrator: d.parts.offload, Lister: d.parts.engine,
 		States: d.parts.states, Logger: d.log, AllowOther: d.plan.AllowOther, ReadOnly: d.plan.ReadOnly,
+		NoPassthrough: d.plan.NoPassthrough,
 	})
 	if err != nil {
 		return err
