@@ -33,12 +33,11 @@ func (u *usage) opened(st *fileState) {
 	}
 }
 
-func (u *usage) touch(ino Ino) {
-	now := u.clock().UnixNano()
+func (u *usage) touch(ino Ino, at int64) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	if _, known := u.atimes[ino]; known || len(u.atimes) < usageMax {
-		u.atimes[ino] = now
+	if before, known := u.atimes[ino]; known || len(u.atimes) < usageMax {
+		u.atimes[ino] = max(before, at)
 	}
 }
 
@@ -79,10 +78,13 @@ func takeSome[K comparable](m map[K]int64, limit int) map[K]int64 {
 
 // TouchAtime notes that a node was read now. It is buffered: Run writes it within seconds, a crash loses it. While the
 // buffer is full, which it is only without Run, further nodes are not noted.
-func (c *Cache) TouchAtime(ino Ino) { c.used.touch(ino) }
+func (c *Cache) TouchAtime(ino Ino) { c.used.touch(ino, c.now()) }
 
 // forgetAtime drops the buffered access time of a node.
-func (c *Cache) forgetAtime(ino Ino) { c.used.forget(ino) }
+func (c *Cache) forgetAtime(ino Ino) {
+	c.used.forget(ino)
+	c.forgetReads(ino)
+}
 
 // usageBatch bounds one transaction of flushUsage.
 const usageBatch = 200

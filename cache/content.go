@@ -246,16 +246,26 @@ type fileInfo struct{ size, mtime, ctime int64 }
 
 // stat may be called while the file is being closed: it fails then, and never looks at another file that got the number.
 func (b *backing) stat() (fileInfo, error) {
-	var st unix.Stat_t
+	st, err := b.fstat()
+	if err != nil {
+		return fileInfo{}, fmt.Errorf("stat content: %w", err)
+	}
+	return infoOf(&st), nil
+}
+
+// atime is when the file was last read, as far as the disk notes it. It may be called as stat may.
+func (b *backing) atime() (int64, error) {
+	st, err := b.fstat()
+	return st.Atim.Nano(), err
+}
+
+func (b *backing) fstat() (st unix.Stat_t, err error) {
 	conn, err := b.file.SyscallConn()
 	if err == nil {
 		cerr := conn.Control(func(fd uintptr) { err = unix.Fstat(int(fd), &st) })
 		err = errors.Join(err, cerr)
 	}
-	if err != nil {
-		return fileInfo{}, fmt.Errorf("stat content: %w", err)
-	}
-	return infoOf(&st), nil
+	return st, err
 }
 
 func statPath(path string) (fileInfo, error) {

@@ -34,9 +34,15 @@ func openContents(t *testing.T, dir string) *Cache {
 	return c
 }
 
-// abandon does what the kernel does for a killed process and no more: the lock goes, and what was not committed.
+// abandon does what the kernel does for a killed process and no more: its files are closed, the lock goes, and what was not
+// committed.
 func abandon(t *testing.T, c *Cache) {
 	t.Helper()
+	for _, st := range c.files.m {
+		if b := st.cur.Load(); b != nil {
+			closeIt(t, b.file)
+		}
+	}
 	c.writer.Lock()
 	defer c.writer.Unlock()
 	if c.writer.group.late != nil {

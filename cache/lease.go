@@ -58,10 +58,11 @@ type fileState struct {
 	before  *untouched // while it may yet turn out that nobody did; nil: somebody may have
 	old     []*backing
 
-	cur   atomic.Pointer[backing] // nil: no bytes; set under op, read anywhere
-	gen   atomic.Uint64           // grows before the first write after each mark: snapshots see that they were overtaken
-	wrote atomic.Bool             // something changed the backing file through this process since the mark, or may have
-	app   sync.Mutex              // appends find the end and write there as one step; cuts and notes of what is synced are others
+	cur     atomic.Pointer[backing] // nil: no bytes; set under op, read anywhere
+	gen     atomic.Uint64           // grows before the first write after each mark: snapshots see that they were overtaken
+	watched atomic.Bool             // the access time of the backing file tells of reads: see WatchReads
+	wrote   atomic.Bool             // something changed the backing file through this process since the mark, or may have
+	app     sync.Mutex              // appends find the end and write there as one step; cuts and notes of what is synced are others
 }
 
 func (t *fileTable) find(ino Ino) *fileState {

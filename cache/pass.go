@@ -132,10 +132,10 @@ type untouched struct {
 }
 
 // still tells whether the backing file is as it was, where that proves that nobody wrote to it: a write takes the mtime to
-// the present, which this one is not near to. Stores through a mapping do too, as the mapping is younger than the mark,
-// and so none of its pages could be stored to before.
+// the present, which this one is not near to; who sets it back does that through us. Stores through a mapping move it too,
+// as the mapping is younger than the mark, and so none of its pages could be stored to before.
 func (u *untouched) still(info fileInfo, now int64) bool {
-	return u != nil && u.info == info && max(now-info.mtime, info.mtime-now) > int64(sameTick)
+	return u != nil && u.info.size == info.size && u.info.mtime == info.mtime && max(now-info.mtime, info.mtime-now) > int64(sameTick)
 }
 
 // MarkPassed makes the index ready for what is written through the backing file from outside, before it is handed out.
@@ -204,6 +204,49 @@ func (o *OpenFile) Passable() (*os.File, error) {
 		return nil, fmt.Errorf("pass node %d: %w", o.st.ino, err)
 	}
 	return f, nil
+}
+
+// WatchReads sees to it that the next read of the backing file from outside can be seen by its access time.
+func (o *OpenFile) WatchReads() {
+	o.c.NoteReads(o.st.ino)
+	o.st.watched.Store(true)
+	o.c.unread(o.st)
+}
+
+// unread takes the access time of a watched backing file back so far that every read moves it: most disks move one only
+// where it is older than the last write, or than a day. A disk that moves none shows no reads.
+func (c *Cache) unread(st *fileState) {
+	b := st.cur.Load()
+	if b == nil {
+		return
+	}
+	if at, err := b.atime(); err == nil && at == 0 {
+		return
+	}
+	times := [2]unix.Timespec{{}, {Nsec: unix.UTIME_OMIT}}
+	if err := unix.UtimesNanoAt(unix.AT_FDCWD, "/proc/self/fd/"+strconv.Itoa(int(b.file.Fd())), times[:], 0); err != nil {
+		c.log.Debug("reads of a file are not seen", "ino", uint64(st.ino), "error", err)
+	}
+}
+
+// NoteReads takes over when the node was first read from outside since it was watched, if it was.
+func (c *Cache) NoteReads(ino Ino) {
+	st := c.files.find(ino)
+	if st == nil || !st.watched.Load() {
+		return
+	}
+	if b := st.cur.Load(); b != nil {
+		if at, err := b.atime(); err == nil && at > 0 { // else: closed in this moment
+			c.used.touch(ino, at)
+		}
+	}
+}
+
+// forgetReads has no read count that was before now: a program has set another access time.
+func (c *Cache) forgetReads(ino Ino) {
+	if st := c.files.find(ino); st != nil && st.watched.Load() {
+		c.unread(st)
+	}
 }
 
 // Held reports whether the backing file may be written to from outside, be it by handles that were closed.

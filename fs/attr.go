@@ -76,6 +76,7 @@ func fillAttr(out *fuse.Attr, n *cache.Node) {
 // GetAttr answers stat. A directory that was removed while it is open still answers, with no links.
 func (d *drive) GetAttr(_ <-chan struct{}, input *fuse.GetAttrIn, out *fuse.AttrOut) fuse.Status {
 	ino := cache.Ino(input.NodeId)
+	d.cache.NoteReads(ino)
 	n, err := d.cache.Attr(ino)
 	if errors.Is(err, cache.ErrNotFound) {
 		var ok bool

@@ -244,6 +244,7 @@ func (d *drive) Release(_ <-chan struct{}, input *fuse.ReleaseIn) {
 		return
 	}
 	f.stop()
+	d.cache.NoteReads(f.Ino())
 	if !f.partial && (f.write || !f.told.Load()) {
 		d.pages.set(f.Ino(), f.Version())
 	}

@@ -231,7 +231,7 @@ func unregister(k passer, id int32) error {
 // at all, so it must not answer for the times of the file from what it was told before.
 func (d *drive) atPassed(f *file, o opening) {
 	if o.flags&unix.O_ACCMODE != unix.O_WRONLY && !o.created {
-		d.cache.TouchAtime(f.Ino())
+		f.WatchReads()
 	}
 	if f.write && !o.emptied {
 		d.ways.kernel.InodeNotify(uint64(f.Ino()), -1, 0)
@@ -248,9 +248,13 @@ func (d *drive) handPassed(f *file, out *fuse.OpenOut) {
 }
 
 // attrValidity is how long the kernel may use the attributes of a node that it may use for so long otherwise. While
-// somebody writes without requests size and mtime change unseen.
+// somebody reads and writes without requests they change unseen.
 func (d *drive) attrValidity(n *cache.Node, keep time.Duration) time.Duration {
-	if n.Writing && d.ways.kindOf(n.Ino) != cached {
+	if n.Kind != cache.File {
+		return keep
+	}
+	switch kind := d.ways.kindOf(n.Ino); {
+	case kind == passed, n.Writing && kind != cached:
 		return 0
 	}
 	return keep
