@@ -242,7 +242,7 @@ func (c *Cache) NoteReads(ino Ino) {
 	}
 }
 
-// forgetReads has no read count that was before now: a program has set another access time.
+// forgetReads makes nothing of the reads so far: a program has set another access time.
 func (c *Cache) forgetReads(ino Ino) {
 	if st := c.files.find(ino); st != nil && st.watched.Load() {
 		c.unread(st)
@@ -293,6 +293,14 @@ func (c *Cache) hasHeld() {
 	case c.store.held <- struct{}{}:
 	default:
 	}
+}
+
+// SettleHeld settles what nobody outside writes to any more, for one who cannot wait until keepHeld asks again.
+func (c *Cache) SettleHeld(ctx context.Context) error {
+	if err := c.settleLeft(ctx); err != nil {
+		return fmt.Errorf("settle held files: %w", err)
+	}
+	return nil
 }
 
 // keepHeld settles nodes soon after the last program outside has let go of them. Nobody tells when that is.

@@ -74,5 +74,11 @@ func (c *closing) await(ctx context.Context) {
 }
 
 // AwaitCloses waits until every close(2) that returned before the call is dealt with, as far as that can be known: a
-// descriptor that was duplicated and closed once looks the same, so it waits 10 s at most.
-func (s *Server) AwaitCloses(ctx context.Context) { s.drive.closing.await(ctx) }
+// descriptor that was duplicated and closed once looks the same, so it waits 10 s at most. Files of which no close is seen,
+// because a mapping or a descriptor of an earlier mount was the last of them, are looked at too.
+func (s *Server) AwaitCloses(ctx context.Context) {
+	s.drive.closing.await(ctx)
+	if err := s.drive.cache.SettleHeld(ctx); err != nil {
+		s.drive.log.Warn("files that nobody has open are not settled", "error", err)
+	}
+}

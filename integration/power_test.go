@@ -15,6 +15,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"vdfs/integration/tree"
 )
 
@@ -130,6 +132,8 @@ func (f *fixture) cutDuringWork(m *image, workers []*powerModel, library map[str
 	for _, w := range workers {
 		w.closeAll()
 	}
+	// What was passed to the dead mount keeps its disk in use for as long as that is there.
+	must(f.t, unix.Unmount(f.at, unix.MNT_DETACH))
 	must(f.t, m.unmount())
 }
 
