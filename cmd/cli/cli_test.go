@@ -321,7 +321,7 @@ func TestTheDaemonsCommandLineDependsOnNoDirectory(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	got, err := childArgs("m", mountFlags{from: "dir:.", allowOther: true, readOnly: true})
+	got, err := childArgs("m", mountFlags{from: "dir:.", allowOther: true, readOnly: true, noPass: true})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -329,7 +329,7 @@ func TestTheDaemonsCommandLineDependsOnNoDirectory(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := []string{"mount", "--foreground", "--ready-fd", "3", "--from", real, "--allow-other", "--read-only", "--", filepath.Join(wd, "m")}
+	want := []string{"mount", "--foreground", "--ready-fd", "3", "--from", real, "--allow-other", "--read-only", "--no-passthrough", "--", filepath.Join(wd, "m")}
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("got %q, want %q", got, want)
 	}
