@@ -26,12 +26,15 @@ func TestRandomInputAndOutput(t *testing.T) {
 		rounds = 50
 	}
 	for part := range soak(t) {
-		x := newFsx(t, seed+uint64(part))
-		for range rounds {
-			x.burst(1000)
-			x.elsewhere()
-		}
-		x.finish()
+		t.Run(fmt.Sprint(part), func(t *testing.T) {
+			t.Parallel()
+			x := newFsx(t, seed+uint64(part))
+			for range rounds {
+				x.burst(1000)
+				x.elsewhere()
+			}
+			x.finish()
+		})
 	}
 }
 
