@@ -79,7 +79,9 @@ func TestOpenReadsNoWholeTable(t *testing.T) {
 	c, err := Open(t.Context(), x.opt)
 	x.no(err)
 	x.Cache = c
+	c.writer.Lock() // a group may be committed meanwhile
 	checked := x.noneReadsAll(c.writer.conn)
+	c.writer.Unlock()
 	for range readerConns {
 		conn := <-c.readers
 		checked += x.noneReadsAll(conn)
