@@ -312,7 +312,7 @@ func (c *Cache) settleGroup() error {
 // Survey is View for what takes long, as it looks at much: it holds nobody up.
 func (c *Cache) Survey(fn func(*Tx) error) error {
 	if err := c.settleGroup(); err != nil {
-		return err
+		return c.view(fn) // on a full disk, too, somebody wants to know how things stand
 	}
 	return c.snapshot(fn)
 }

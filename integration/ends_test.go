@@ -60,8 +60,10 @@ func TestADeadMountIsReplacedThoughSomebodySitsInIt(t *testing.T) {
 	must(t, err)
 	must(t, sitter.Start())
 	must(t, f.Kill())
-	if _, err := h.Read(make([]byte, 1)); !diedWithDaemon(err) {
-		t.Errorf("a read from a dead daemon: %v", err)
+	// Where the kernel reads the file by itself it goes on doing so.
+	b := make([]byte, 4)
+	if n, err := h.Read(b); !diedWithDaemon(err) && (err != nil || string(b[:n]) != "text") {
+		t.Errorf("a read from a dead daemon: %q, %v", b[:n], err)
 	}
 	f.mount()
 	wants(t, f.path("file"), "text")
