@@ -233,7 +233,11 @@ func (b *backing) setMtime(mtime int64) error {
 }
 
 func futimens(f *os.File, mtime int64) error {
-	times := [2]unix.Timespec{{Nsec: unix.UTIME_OMIT}, unix.NsecToTimespec(mtime)}
+	return setTimes(f, unix.Timespec{Nsec: unix.UTIME_OMIT}, unix.NsecToTimespec(mtime))
+}
+
+func setTimes(f *os.File, atime, mtime unix.Timespec) error {
+	times := [2]unix.Timespec{atime, mtime}
 	err := unix.UtimesNanoAt(unix.AT_FDCWD, "/proc/self/fd/"+strconv.Itoa(int(f.Fd())), times[:], 0)
 	if err != nil {
 		return fmt.Errorf("set times of content: %w", err)

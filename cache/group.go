@@ -58,7 +58,7 @@ func (c *Cache) startGroups() error {
 	if _, err := w.conn.one("PRAGMA user_version", func(r *row) { made = r.int() }); err != nil || made == 0 {
 		return errors.Join(err, log.renew(0)) // an index that was made just now
 	}
-	number, _, err := c.redoNumber()
+	number, err := c.redoNumber()
 	if err != nil {
 		return err
 	}
@@ -77,10 +77,9 @@ func (c *Cache) startGroups() error {
 }
 
 // redoNumber is the number of the last record that the index contains.
-func (c *Cache) redoNumber() (uint64, bool, error) {
-	var n uint64
-	found, err := c.writer.conn.one(`SELECT value FROM meta WHERE key=?`, func(r *row) { n = uint64(r.int()) }, redoKey)
-	return n, found, err
+func (c *Cache) redoNumber() (n uint64, err error) {
+	err = c.writer.conn.run(`SELECT value FROM meta WHERE key=?`, func(r *row) { n = uint64(r.int()) }, redoKey)
+	return n, err
 }
 
 // repeat does again what the records behind the given number did, in a transaction that it leaves open, and returns the
@@ -260,7 +259,7 @@ func (c *Cache) remakeGroup(cause error) error {
 	err := c.rollback()
 	if err == nil {
 		var number, last uint64
-		if number, _, err = c.redoNumber(); err == nil {
+		if number, err = c.redoNumber(); err == nil {
 			if last, err = c.repeat(number); err == nil && last != g.log.number {
 				err = errors.Join(fmt.Errorf("%w: the redo log ends at %d, not at %d", ErrDamaged, last, g.log.number), c.rollback())
 			}
@@ -276,6 +275,17 @@ func (c *Cache) remakeGroup(cause error) error {
 		c.commitLater(groupTime)
 	}
 	return nil
+}
+
+// readLatest runs fn where everything acknowledged is seen: while a group is open that is the writer's connection, else what
+// committed lends.
+func (c *Cache) readLatest(fn func(*Tx) error, committed func(func(*Tx) error) error) error {
+	if c.grouped.Load() {
+		if done, err := c.readGroup(fn); done {
+			return err
+		}
+	}
+	return committed(fn)
 }
 
 // readGroup runs fn on the writer's connection if there is anything that only it can see.

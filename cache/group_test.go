@@ -112,6 +112,14 @@ func rootNames(t *testing.T, c *Cache) (names []string) {
 	return names
 }
 
+// wantNames demands that the drive has exactly these names at the top, in the order in which they were made.
+func wantNames(t *testing.T, c *Cache, names []string) {
+	t.Helper()
+	if have := rootNames(t, c); !slices.Equal(have, names) {
+		t.Fatalf("have %v, want %v", have, names)
+	}
+}
+
 func problems(t *testing.T, c *Cache) {
 	t.Helper()
 	found, err := c.Check(context.Background())
@@ -130,9 +138,7 @@ func TestARedoLogOfAnotherTimeIsNotRepeated(t *testing.T) {
 	}
 	for round := range 3 {
 		c := openContents(t, dir)
-		if have := rootNames(t, c); !slices.Equal(have, names) {
-			t.Fatalf("round %d: have %v, want %v", round, have, names)
-		}
+		wantNames(t, c, names)
 		name := fmt.Sprintf("later%d", round)
 		if _, err := c.Mkdir(RootIno, name, 0o755, Caller{}); err != nil {
 			t.Fatal(err)
@@ -197,16 +203,12 @@ func TestAGroupThatSQLiteUndoesIsMadeAgain(t *testing.T) {
 			}
 		}
 		c.writer.Unlock()
-		if have := rootNames(t, c); !slices.Equal(have, names) {
-			t.Fatalf("have %v, want %v", have, names)
-		}
+		wantNames(t, c, names)
 	}
 	problems(t, c)
 	abandon(t, c)
 	c = openContents(t, dir)
-	if have := rootNames(t, c); !slices.Equal(have, names) {
-		t.Fatalf("have %v, want %v", have, names)
-	}
+	wantNames(t, c, names)
 	problems(t, c)
 }
 
@@ -231,14 +233,10 @@ func TestAnErrorInAGroupUndoesItsTransactionOnly(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if have := rootNames(t, c); !slices.Equal(have, names) {
-		t.Fatalf("have %v, want %v", have, names)
-	}
+	wantNames(t, c, names)
 	abandon(t, c)
 	c = openContents(t, dir)
-	if have := rootNames(t, c); !slices.Equal(have, names) {
-		t.Fatalf("after a restart %v, want %v", have, names)
-	}
+	wantNames(t, c, names)
 }
 
 // TestWhatIsAcknowledgedIsSeenByEveryReader asks in every way that there is, right after each change.

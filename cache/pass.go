@@ -223,8 +223,7 @@ func (c *Cache) unread(st *fileState) {
 	if at, err := b.atime(); err == nil && at == 0 {
 		return
 	}
-	times := [2]unix.Timespec{{}, {Nsec: unix.UTIME_OMIT}}
-	if err := unix.UtimesNanoAt(unix.AT_FDCWD, "/proc/self/fd/"+strconv.Itoa(int(b.file.Fd())), times[:], 0); err != nil {
+	if err := setTimes(b.file, unix.Timespec{}, unix.Timespec{Nsec: unix.UTIME_OMIT}); err != nil {
 		c.log.Debug("reads of a file are not seen", "ino", uint64(st.ino), "error", err)
 	}
 }

@@ -182,7 +182,7 @@ func appendBytes[T ~string | ~[]byte](b []byte, v T) []byte {
 // errRedoRecord cannot come of a torn write, as the checksum is right.
 var errRedoRecord = fmt.Errorf("%w: a record of the redo log makes no sense", ErrDamaged)
 
-// statements runs f on each statement of a record.
+// eachStatement runs f on each statement of a record.
 func eachStatement(record []byte, f func(sql string, args []any) error) error {
 	d := decoder{b: record}
 	for len(d.b) > 0 {

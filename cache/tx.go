@@ -32,14 +32,7 @@ func (c *Cache) View(fn func(*Tx) error) error { return c.view(fn) }
 // for it) or 0. An Update with a leg waits while the kernel is behind with its notifications.
 func (c *Cache) Update(leg LegID, fn func(*Tx) error) error { return c.update(leg, false, fn) }
 
-func (c *Cache) view(fn func(*Tx) error) error {
-	if c.grouped.Load() {
-		if done, err := c.readGroup(fn); done {
-			return err
-		}
-	}
-	return c.snapshot(fn)
-}
+func (c *Cache) view(fn func(*Tx) error) error { return c.readLatest(fn, c.snapshot) }
 
 // snapshot calls fn with what has been committed.
 func (c *Cache) snapshot(fn func(*Tx) error) error {
@@ -53,14 +46,7 @@ func (c *Cache) snapshot(fn func(*Tx) error) error {
 }
 
 // read lends a connection without opening a transaction: right where one statement answers everything.
-func (c *Cache) read(fn func(*Tx) error) error {
-	if c.grouped.Load() {
-		if done, err := c.readGroup(fn); done {
-			return err
-		}
-	}
-	return c.readCommitted(fn)
-}
+func (c *Cache) read(fn func(*Tx) error) error { return c.readLatest(fn, c.readCommitted) }
 
 func (c *Cache) readCommitted(fn func(*Tx) error) error {
 	select {
