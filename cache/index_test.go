@@ -208,14 +208,20 @@ func TestOpenMakesAnIndexThatIsChosenRight(t *testing.T) {
 	x := newIndexTest(t)
 	for pragma, want := range map[string]int64{"auto_vacuum": 2, "user_version": 3, "synchronous": 1} {
 		var got int64
-		_, err := x.writer.conn.one("PRAGMA "+pragma, func(r *row) { got = r.int() })
+		err := x.onWriter(func(c *conn) error {
+			_, err := c.one("PRAGMA "+pragma, func(r *row) { got = r.int() })
+			return err
+		})
 		x.no(err)
 		if got != want {
 			t.Errorf("PRAGMA %s is %d, want %d", pragma, got, want)
 		}
 	}
 	var mode string
-	_, err := x.writer.conn.one("PRAGMA journal_mode", func(r *row) { mode = r.str() })
+	err := x.onWriter(func(c *conn) error {
+		_, err := c.one("PRAGMA journal_mode", func(r *row) { mode = r.str() })
+		return err
+	})
 	x.no(err)
 	if mode != "wal" {
 		t.Errorf("journal mode is %q", mode)
@@ -239,16 +245,24 @@ func TestASecondOpenIsLockedOut(t *testing.T) {
 	x.touch(RootIno, "still-works")
 }
 
+// onWriter lends the writer's connection, which a group may be committed on meanwhile.
+func (c *Cache) onWriter(f func(*conn) error) error {
+	c.writer.Lock()
+	defer c.writer.Unlock()
+	return f(c.writer.conn)
+}
+
 func TestANewerIndexIsRefusedAndLeftAlone(t *testing.T) {
 	t.Parallel()
 	x := newIndexTest(t)
 	x.touch(RootIno, "kept")
 	var layout int64
-	_, err := x.writer.conn.one("PRAGMA user_version", func(r *row) { layout = r.int() })
-	x.no(err)
-	x.no(x.writer.conn.script("PRAGMA user_version = 77"))
+	x.no(x.onWriter(func(c *conn) error {
+		_, err := c.one("PRAGMA user_version", func(r *row) { layout = r.int() })
+		return errors.Join(err, c.script("PRAGMA user_version = 77"))
+	}))
 	x.abandon()
-	_, err = Open(t.Context(), x.opt)
+	_, err := Open(t.Context(), x.opt)
 	x.is(err, ErrNewerIndex)
 	if !strings.Contains(err.Error(), "77") {
 		t.Errorf("the message does not name the layout: %v", err)
@@ -426,7 +440,7 @@ func TestWatchWakesForItems(t *testing.T) {
 	x.mkdir(RootIno, "d")
 	select {
 	case <-wake:
-	default:
+	case <-time.After(10 * time.Second):
 		t.Error("no wake-up after a commit with an item")
 	}
 	if x.Seq() <= seq {

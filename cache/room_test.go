@@ -51,8 +51,10 @@ func TestAFileThatWasCutIsToldSoThoughThereIsNoRoomToSettleIt(t *testing.T) {
 	c := openContents(t, t.TempDir())
 	n := makeFile(t, c, "f", "0123456789")
 	// Settling takes more room than there is.
-	err := c.writer.conn.script(`PRAGMA max_page_count = 1; CREATE TEMP TRIGGER full AFTER UPDATE OF writing ON nodes WHEN new.writing = 0
-		BEGIN INSERT INTO meta(key, value) VALUES('full', zeroblob(1000000)); END`)
+	err := c.onWriter(func(conn *conn) error {
+		return conn.script(`PRAGMA max_page_count = 1; CREATE TEMP TRIGGER full AFTER UPDATE OF writing ON nodes WHEN new.writing = 0
+			BEGIN INSERT INTO meta(key, value) VALUES('full', zeroblob(1000000)); END`)
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -70,7 +72,8 @@ func TestAFileThatWasCutIsToldSoThoughThereIsNoRoomToSettleIt(t *testing.T) {
 	write(t, o, "456", 4)
 	wantErr(t, o.Close(), ErrNoSpace)
 
-	if err := c.writer.conn.script(`DROP TRIGGER full`); err != nil {
+	err = c.onWriter(func(conn *conn) error { return conn.script(`DROP TRIGGER full`) })
+	if err != nil {
 		t.Fatal(err)
 	}
 	if err := c.settleLeft(t.Context()); err != nil {

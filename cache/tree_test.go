@@ -565,7 +565,7 @@ func TestDoctorFindsAndMends(t *testing.T) {
 				return tx.PutBinding(&Binding{Leg: leg, Dentry: f.ID, RemoteID: "r", RemoteName: "f", Kind: File, LocalName: "f"})
 			})
 			x.wantSound()
-			x.no(x.writer.conn.script(sql))
+			x.no(x.onWriter(func(c *conn) error { return c.script(sql) }))
 			problems, err := x.Check(t.Context())
 			x.no(err)
 			i := slices.IndexFunc(problems, func(p Problem) bool { return p.What == what })
