@@ -108,7 +108,7 @@ type watchers struct {
 	m  map[chan struct{}]struct{}
 }
 
-// Watch returns a channel that gets a token after any commit that wrote items or changed settings. Tokens do not
+// Watch returns a channel that gets a token soon after any transaction that wrote items or changed settings. Tokens do not
 // queue up. stop must be called when the channel is not read any more.
 func (c *Cache) Watch() (wake <-chan struct{}, stop func()) {
 	ch := make(chan struct{}, 1)

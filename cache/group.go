@@ -35,6 +35,9 @@ type group struct {
 	// lost: SQLite undid the transaction and it could not be made again yet; only the log has it.
 	lost bool
 	late *time.Timer // commits it
+	// marked: one of its transactions left work or changed settings. Those who wait for that hear of it when the group ends:
+	// each transaction by itself would have them look many times for what they then find at once.
+	marked bool
 }
 
 const (
@@ -215,6 +218,14 @@ func (c *Cache) inGroup(fn func() error) error {
 
 // commitGroup commits what is open. On an error it is still there, in the log and to be seen by readers, or at least in the log.
 func (c *Cache) commitGroup() error {
+	if g := &c.writer.group; g.marked {
+		g.marked = false
+		defer c.watch.wake()
+	}
+	return c.endGroup()
+}
+
+func (c *Cache) endGroup() error {
 	w := &c.writer
 	g := &w.group
 	if g.lost {

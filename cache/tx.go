@@ -15,7 +15,7 @@ type Tx struct {
 	origin   LegID
 	now      int64
 	writable bool
-	marked   bool  // items or settings were written: wake the watchers
+	marked   bool  // items or settings were written: wake the watchers when the group ends
 	nodes    int64 // how many more there are by this transaction
 	bytes    int64 // likewise, of contents
 	changes  []Change
@@ -79,9 +79,6 @@ func (c *Cache) update(origin LegID, mount bool, fn func(*Tx) error) error {
 	for _, f := range tx.after {
 		f()
 	}
-	if tx.marked {
-		c.watch.wake()
-	}
 	return nil
 }
 
@@ -100,6 +97,7 @@ func (c *Cache) transact(tx *Tx, mount bool, fn func(*Tx) error) (err error) {
 		w.legs = nil
 		return err
 	}
+	w.group.marked = w.group.marked || tx.marked
 	c.nodes.Add(tx.nodes)
 	c.store.bytes.Add(tx.bytes)
 	seq := c.seq.Add(1)
