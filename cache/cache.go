@@ -51,15 +51,22 @@ type Cache struct {
 	nodes   atomic.Int64 // how many nodes there are, as Stats.Nodes; moved, as store.bytes is, with the writer's lock held
 	counted sync.Mutex   // held while nodes and store.bytes are counted
 	known   atomic.Bool  // they were: until then they say only what was added since Open
+	changed atomic.Int64 // when a program last changed something: see SinceChange
 	feed    Feed
 	watch   watchers
 
 	contentState
 }
 
+// SinceChange is how long ago a program made, renamed or removed a file or began to write to one.
+func (c *Cache) SinceChange() time.Duration { return time.Since(time.Unix(0, c.changed.Load())) }
+
+func (c *Cache) noteChange() { c.changed.Store(time.Now().UnixNano()) }
+
 // Close lets go of the index. It must be called last, when nothing else runs on the Cache; what is durable stays so
 // without it.
 func (c *Cache) Close() error {
 	c.feed.shut()
+	c.settleNow()
 	return c.closeAll()
 }

@@ -21,6 +21,7 @@ import (
 // contentState is the part of a Cache that keeps the bytes.
 type contentState struct {
 	files fileTable
+	later laterQueue
 	store contentStore
 	quiet quietPeriods
 	used  usage

@@ -587,7 +587,7 @@ func TestDropKeepsTheNodeAndRefusesAnotherVersion(t *testing.T) {
 // removeDropped does what Run does in the background.
 func removeDropped(t *testing.T, c *Cache) {
 	t.Helper()
-	if _, err := c.removeDropped(); err != nil {
+	if _, err := c.removeDropped(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 }

@@ -120,7 +120,7 @@ func crashWork(t *testing.T, dir string) {
 			}
 		}
 		crashNames(t, c, i)
-		if _, err := c.removeDropped(); err != nil {
+		if _, err := c.removeDropped(t.Context()); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -309,7 +309,7 @@ func TestDoctorTakesNoWorkUnderWayForDamage(t *testing.T) {
 		t.Fatal(err)
 	}
 	sound("committed")
-	if _, err := c.removeDropped(); err != nil {
+	if _, err := c.removeDropped(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	sound("afterwards")
@@ -354,4 +354,29 @@ func TestAnIndexMadeAnewSavesWhatItDoesNotKnow(t *testing.T) {
 	if err != nil || string(b) != "precious" {
 		t.Fatalf("saved %q, %v", b, err)
 	}
+}
+
+func TestWhatTimeDidNotAllowToRemoveTheNextStartRemoves(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	c := openContents(t, dir)
+	for i := range 20 {
+		name := fmt.Sprint(i)
+		makeFile(t, c, name, "text")
+		if err := c.Unlink(RootIno, name); err != nil {
+			t.Fatal(err)
+		}
+	}
+	ended, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := c.removeDropped(ended); err != nil {
+		t.Fatal(err)
+	}
+	want(t, "backing files at the end", backingFiles(t, dir), 20)
+	closeIt(t, c)
+	c = openContents(t, dir)
+	if err := c.sweep(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	want(t, "backing files after a start", backingFiles(t, dir), 0)
 }

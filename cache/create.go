@@ -10,6 +10,7 @@ import (
 // Create makes an empty regular file and opens it for writing. It is marked as being written in the transaction that makes
 // it, so that the first write needs none. A name that is taken is ErrExists.
 func (c *Cache) Create(parent Ino, name string, mode uint32, by Caller) (Entry, *OpenFile, error) {
+	c.noteChange()
 	b, err := c.newContent()
 	if err != nil {
 		return Entry{}, nil, fmt.Errorf("create %q: %w", name, err)

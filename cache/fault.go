@@ -51,6 +51,7 @@ func FaultPoints() []string {
 
 // updateBetween is update for a change made through the mount, between two fault points.
 func (c *Cache) updateBetween(commit, committed string, fn func(*Tx) error) error {
+	c.noteChange()
 	err := c.update(0, true, func(tx *Tx) error {
 		if err := fn(tx); err != nil {
 			return err

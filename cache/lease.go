@@ -62,6 +62,7 @@ type fileState struct {
 	gen     atomic.Uint64           // grows before the first write after each mark: snapshots see that they were overtaken
 	watched atomic.Bool             // the access time of the backing file tells of reads: see WatchReads
 	wrote   atomic.Bool             // something changed the backing file through this process since the mark, or may have
+	waits   atomic.Bool             // to be settled with others: see later
 	app     sync.Mutex              // appends find the end and write there as one step; cuts and notes of what is synced are others
 }
 

@@ -59,18 +59,34 @@ func (tx *Tx) MarkLocalOn(leg LegID, id DentryID) error {
 // period is over; Never: when the file is settled.
 func (tx *Tx) mark(d Dentry, n Node, eligible int64) error {
 	p, _, err := get(tx, (*row).int, "SELECT place FROM nodes WHERE ino = ?", d.Parent)
-	place := PlaceID(p)
-	if err != nil || n.Kind == Dir && n.Place != place {
-		return err // the directory of a place belongs to no leg of the place around it
+	if err != nil {
+		return err
 	}
-	legs, err := tx.legsOf(place)
+	return tx.markAt(placed{d, PlaceID(p), true}, n, eligible)
+}
+
+// placed is a dentry with the place that it belongs to, and whether it may be bound.
+type placed struct {
+	Dentry
+	place PlaceID
+	bound bool
+}
+
+func (tx *Tx) markAt(d placed, n Node, eligible int64) error {
+	if n.Kind == Dir && n.Place != d.place {
+		return nil // the directory of a place belongs to no leg of the place around it
+	}
+	legs, err := tx.legsOf(d.place)
 	if err != nil || len(legs) == 0 {
 		return err
 	}
 	if n.Writing {
 		eligible = Never
 	}
-	return tx.markOn(legs, tx.origin, d, n, eligible)
+	if !d.bound {
+		return tx.markUnbound(legs, d.Dentry, n, eligible)
+	}
+	return tx.markOn(legs, tx.origin, d.Dentry, n, eligible)
 }
 
 func (tx *Tx) markOn(legs []LegID, except LegID, d Dentry, n Node, eligible int64) error {
@@ -108,19 +124,28 @@ func (tx *Tx) markOn(legs []LegID, except LegID, d Dentry, n Node, eligible int6
 
 // markNew is mark for a name that was just made: it cannot be bound.
 func (tx *Tx) markNew(d Dentry, n Node, place PlaceID) error {
-	legs, err := tx.legsOf(place)
-	if err != nil || d.LocalOnly || n.Kind == Dir && n.Place != place && n.Place != 0 {
-		return err
+	if n.Kind == Dir && n.Place == 0 {
+		n.Place = place
 	}
-	eligible := int64(0)
-	if n.Writing {
-		eligible = Never
+	if d.LocalOnly {
+		return nil
 	}
+	return tx.markAt(placed{d, place, false}, n, 0)
+}
+
+// markUnbound is markOn for a name without bindings.
+func (tx *Tx) markUnbound(legs []LegID, d Dentry, n Node, eligible int64) error {
 	for _, leg := range legs {
 		if leg == tx.origin {
 			continue
 		}
-		if err := tx.upsertUnbound(leg, d, n, eligible); err != nil {
+		var err error
+		if d.LocalOnly {
+			err = tx.dropUnbound(leg, d.ID)
+		} else {
+			err = tx.upsertUnbound(leg, d, n, eligible)
+		}
+		if err != nil {
 			return err
 		}
 	}
@@ -133,12 +158,19 @@ func (tx *Tx) markNode(ino Ino, eligible int64) error {
 	if err != nil {
 		return err
 	}
-	names, err := tx.DentriesOf(ino)
+	return tx.markNames(n, eligible)
+}
+
+// markNames is markNode for one who knows kind, version, hash and place of the node, and whether it is written to.
+func (tx *Tx) markNames(n Node, eligible int64) error {
+	names, err := list(tx, func(r *row) placed { return placed{scanDentry(r), PlaceID(r.int()), r.flag()} },
+		"SELECT "+dentryCols+`, p.place, EXISTS(SELECT 1 FROM bindings b WHERE b.dentry = d.id)
+		FROM dentries d JOIN nodes p ON p.ino = d.parent WHERE d.ino = ? ORDER BY d.id`, n.Ino)
 	if err != nil {
 		return err
 	}
 	for _, d := range names {
-		if err := tx.mark(d, n, eligible); err != nil {
+		if err := tx.markAt(d, n, eligible); err != nil {
 			return err
 		}
 	}

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -22,6 +21,7 @@ type OpenFile struct {
 // OpenFile opens a file for reading, or for reading and writing. It never needs the bytes to be here. It waits while a
 // Swap or Drop is under way. Errors: ErrNotFound, ErrIsDir, ErrInvalid for what is no regular file.
 func (c *Cache) OpenFile(ino Ino, write bool) (*OpenFile, error) {
+	c.settleWaiting(ino)
 	st, err := c.hold(ino, write)
 	if err != nil {
 		return nil, fmt.Errorf("open node %d: %w", ino, err)
@@ -228,21 +228,26 @@ func (o *OpenFile) Sync() error {
 
 // Close gives the handle back. The last handle that could write settles the node: size and mtime go into the index, and
 // the file may be sent once it has rested. An error means that this failed; the next Open of the cache mends it.
-func (o *OpenFile) Close() error { return o.CloseWithin(0) }
-
-// CloseWithin is Close of a handle that was passed and that the kernel is just closing, which may take so long.
-func (o *OpenFile) CloseWithin(patience time.Duration) error {
-	if o.done {
-		return fmt.Errorf("close node %d twice: %w", o.st.ino, ErrInvalid)
+func (o *OpenFile) Close() error {
+	if err := o.end(); err != nil {
+		return err
 	}
-	o.done = true
 	var err error
 	if o.write && o.c.files.closeWriter(o.st) {
-		err = o.c.settleWithin(o.st, patience)
+		err = o.c.leftHeld(o.c.settleLast(o.st))
 	}
 	if err := errors.Join(err, o.c.letGo(o.st)); err != nil {
 		return fmt.Errorf("close node %d: %w", o.st.ino, err)
 	}
+	return nil
+}
+
+// end lets a handle be closed once.
+func (o *OpenFile) end() error {
+	if o.done {
+		return fmt.Errorf("close node %d twice: %w", o.st.ino, ErrInvalid)
+	}
+	o.done = true
 	return nil
 }
 

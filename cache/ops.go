@@ -14,18 +14,10 @@ const (
 // Lookup finds a name in a directory. ErrNotListed: it is not there, and the directory's children are not all known.
 func (c *Cache) Lookup(parent Ino, name string) (Entry, error) {
 	var e Entry
-	found := false
 	err := c.read(func(tx *Tx) (err error) {
-		e, found, err = tx.EntryAt(parent, name)
+		e, err = tx.mustEntry(parent, name)
 		return err
 	})
-	if err == nil && !found {
-		// Why it is missing must be read in the same snapshot as that it is.
-		err = c.view(func(tx *Tx) (err error) {
-			e, err = tx.mustEntry(parent, name)
-			return err
-		})
-	}
 	if err == nil {
 		err = c.live(&e.Node)
 	}

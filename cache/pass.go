@@ -22,8 +22,6 @@ import (
 const (
 	// heldEvery is how often nodes are asked again that somebody outside may write to although no handle is open.
 	heldEvery = time.Second
-	// heldStep is the first pause in which a close waits for the kernel to let go of a backing file; the next ones double.
-	heldStep = 50 * time.Microsecond
 	// sameTick is longer than a file system's clock stands still: an mtime older than this moves at any write.
 	sameTick = 2 * time.Second
 )
@@ -270,15 +268,8 @@ func (tx *Tx) unmark(ino Ino, id ContentID, version uint64, u *untouched) error 
 	return tx.markNode(ino, tx.Now())
 }
 
-// settleWithin is settleLast for one who knows that the kernel is just closing the file: it answers the handle's end
-// shortly before it lets go of the backing file. Who holds that for longer is asked about by keepHeld.
-func (c *Cache) settleWithin(st *fileState, patience time.Duration) error {
-	err := c.settleLast(st)
-	for step := heldStep; errors.Is(err, errHeld) && patience > 0; step *= 2 {
-		time.Sleep(min(step, patience))
-		patience -= step
-		err = c.settleLast(st)
-	}
+// leftHeld makes no error of a node that somebody outside writes to: it is asked about by keepHeld.
+func (c *Cache) leftHeld(err error) error {
 	if errors.Is(err, errHeld) {
 		c.hasHeld()
 		return nil
@@ -296,6 +287,7 @@ func (c *Cache) hasHeld() {
 
 // SettleHeld settles what nobody outside writes to any more, for one who cannot wait until keepHeld asks again.
 func (c *Cache) SettleHeld(ctx context.Context) error {
+	c.settleNow()
 	if err := c.settleLeft(ctx); err != nil {
 		return fmt.Errorf("settle held files: %w", err)
 	}

@@ -106,9 +106,9 @@ func (r *removals) end(id ContentID) {
 	delete(r.m, id)
 }
 
-// removeDropped removes the backing files whose rows are gone, after making that durable. It reports whether there were any.
-// What it cannot remove is left to the next start's sweep.
-func (c *Cache) removeDropped() (some bool, err error) {
+// removeDropped removes the backing files whose rows are gone, after making that durable, until ctx ends. It reports whether
+// there were any. What it cannot remove is left to the next start's sweep.
+func (c *Cache) removeDropped(ctx context.Context) (some bool, err error) {
 	c.store.removals.turn.Lock()
 	defer c.store.removals.turn.Unlock()
 	ids := c.store.removals.due()
@@ -119,6 +119,9 @@ func (c *Cache) removeDropped() (some bool, err error) {
 		return false, fmt.Errorf("remove dropped contents: %w", err)
 	}
 	for _, id := range ids {
+		if ctx.Err() != nil {
+			break
+		}
 		err := fault.Point(faultUnlink)
 		if err == nil {
 			err = c.store.remove(id)
@@ -133,14 +136,19 @@ func (c *Cache) removeDropped() (some bool, err error) {
 
 // FreeDropped gives the room of everything that was dropped so far back to the disk before it returns, instead of in a moment.
 func (c *Cache) FreeDropped() error {
-	_, err := c.removeDropped()
+	_, err := c.removeDropped(context.Background())
 	return err
 }
 
-// gatherRemovals is how long removals are gathered, so that many share one sync of the index.
-const gatherRemovals = 100 * time.Millisecond
+const (
+	// gatherRemovals is how long removals are gathered, so that many share one sync of the index.
+	gatherRemovals = 100 * time.Millisecond
+	// lastRemovals is how long removing goes on at the end: of a hundred thousand files it can take minutes, and nobody who
+	// unmounts is to wait for them.
+	lastRemovals = 2 * time.Second
+)
 
-// keepRemoving removes dropped backing files until ctx ends, and then those that are left.
+// keepRemoving removes dropped backing files until ctx ends, and then for a while those that are left.
 func (c *Cache) keepRemoving(ctx context.Context) error {
 	for ctx.Err() == nil {
 		select {
@@ -152,12 +160,14 @@ func (c *Cache) keepRemoving(ctx context.Context) error {
 				timer.Stop()
 			case <-timer.C:
 			}
-			if _, err := c.removeDropped(); err != nil {
+			if _, err := c.removeDropped(ctx); err != nil && ctx.Err() == nil {
 				c.log.Error("background task failed", "task", "remove contents", "error", err)
 			}
 		}
 	}
-	_, err := c.removeDropped()
+	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), lastRemovals)
+	defer cancel()
+	_, err := c.removeDropped(last)
 	return err
 }
 

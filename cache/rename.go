@@ -62,18 +62,23 @@ func (c *Cache) syncReplacement(oldParent Ino, oldName string, newParent Ino, ne
 }
 
 // mustEntry is EntryAt where a missing name is an error: the one that tells why.
-func (tx *Tx) mustEntry(parent Ino, name string) (Entry, error) {
-	e, ok, err := tx.EntryAt(parent, name)
-	if err != nil || ok {
-		return e, err
-	}
-	n, err := tx.Node(parent)
+func (tx *Tx) mustEntry(parent Ino, name string) (e Entry, err error) {
+	var kind Kind
+	var listing Listing
+	// One statement: why a name is missing is of the same moment as that it is.
+	found, err := tx.queryRow("SELECT p.kind, p.listing, "+dentryCols+", "+nodeCols+` FROM nodes p LEFT JOIN dentries d ON d.parent = p.ino AND d.name = ?2
+		LEFT JOIN nodes n ON n.ino = d.ino WHERE p.ino = ?1`,
+		func(r *row) { kind, listing, e = Kind(r.int()), Listing(r.int()), scanEntry(r) }, parent, blob(name))
 	switch {
 	case err != nil:
 		return e, err
-	case n.Kind != Dir:
+	case !found:
+		return e, fmt.Errorf("node %d: %w", parent, ErrNotFound)
+	case e.ID != 0:
+		return e, nil
+	case kind != Dir:
 		return e, ErrNotDir
-	case n.Listing != Listed:
+	case listing != Listed:
 		return e, ErrNotListed
 	}
 	return e, ErrNotFound

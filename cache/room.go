@@ -1,6 +1,7 @@
 package cache
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -41,7 +42,7 @@ func (c *Cache) madeRoom(err error) bool {
 	if !errors.Is(err, ErrNoSpace) {
 		return false
 	}
-	some, err := c.removeDropped()
+	some, err := c.removeDropped(context.Background())
 	return some && err == nil
 }
 

@@ -30,6 +30,7 @@ func (c *Cache) mark(st *fileState, empty bool) error {
 	if st.marked {
 		return nil
 	}
+	c.noteChange()
 	if err := c.writable(st); err != nil {
 		return err
 	}
@@ -151,49 +152,73 @@ func (c *Cache) markRows(st *fileState, b *backing, fresh bool) (m marking, err 
 func (c *Cache) settleLast(st *fileState) error {
 	st.op.Lock()
 	defer st.op.Unlock()
+	ok, err := c.settles(st)
+	if err != nil || !ok {
+		return err
+	}
+	return c.settleStates([]*fileState{st})
+}
+
+// settles tells whether a node is to be settled. op is held for writing, here and below.
+func (c *Cache) settles(st *fileState) (bool, error) {
 	if _, writers := c.files.openCount(st.ino); !st.marked || writers > 0 {
-		return nil
+		return false, nil
 	}
 	if st.passed {
 		held, err := c.heldOutside(st.cur.Load())
 		if err != nil {
-			return err
+			return false, err
 		}
 		if held {
-			return errHeld
+			return false, errHeld
 		}
+	}
+	return true, nil
+}
+
+// settleStates settles nodes that nobody writes to, in one transaction: all or, on an error, none.
+func (c *Cache) settleStates(all []*fileState) error {
+	if len(all) == 0 {
+		return nil
 	}
 	if err := fault.Point(faultSettle); err != nil {
 		return err
 	}
-	size, err := c.settleFrom(st)
+	sizes, same := make([]int64, len(all)), make([]bool, len(all))
+	err := c.update(0, true, func(tx *Tx) (err error) {
+		for i, st := range all {
+			if sizes[i], same[i], err = tx.settleFrom(st); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
 	if err != nil {
 		return err
 	}
-	st.size, st.marked = size, false
+	var errs []error
+	for i, st := range all {
+		st.size, st.marked = sizes[i], false
+		if same[i] && !st.before.unsent {
+			errs = append(errs, st.cur.Load().clearOrigin())
+		}
+	}
 	fault.Cut(faultSettled)
-	return nil
+	return errors.Join(errs...)
 }
 
-// settleFrom settles a node that nobody writes to from its open backing file and returns its size. The file is looked at
+// settleFrom settles a node from its open backing file. same: it was not written to. The file is looked at
 // inside the transaction: SETATTR changes its mtime inside one too, so none gets lost in between.
-func (c *Cache) settleFrom(st *fileState) (size int64, err error) {
-	b, same := st.cur.Load(), false
-	err = c.update(0, true, func(tx *Tx) error {
-		info, err := b.stat()
-		if err != nil {
-			return err
-		}
-		size = info.size
-		if same = !st.wrote.Load() && st.before.still(info, tx.Now()); same {
-			return tx.unmark(st.ino, b.id, st.version, st.before)
-		}
-		return tx.settle(st.ino, b.id, info, true)
-	})
-	if err == nil && same && !st.before.unsent {
-		err = b.clearOrigin()
+func (tx *Tx) settleFrom(st *fileState) (size int64, same bool, err error) {
+	b := st.cur.Load()
+	info, err := b.stat()
+	if err != nil {
+		return 0, false, err
 	}
-	return size, err
+	if same = !st.wrote.Load() && st.before.still(info, tx.Now()); same {
+		return info.size, true, tx.unmark(st.ino, b.id, st.version, st.before)
+	}
+	return info.size, false, tx.settle(st.ino, b.id, info, true)
 }
 
 // settleLeft settles nodes that nobody has open for writing any more and whose last close could not, as on a full disk.
@@ -220,7 +245,7 @@ func (c *Cache) settleLeft(ctx context.Context) error {
 			if err != nil {
 				return err
 			}
-			if err := errors.Join(c.settleWithin(st, 0), c.letGo(st)); err != nil {
+			if err := errors.Join(c.leftHeld(c.settleLast(st)), c.letGo(st)); err != nil {
 				return err
 			}
 		}
@@ -235,13 +260,13 @@ func (tx *Tx) settle(ino Ino, id ContentID, info fileInfo, last bool) error {
 	if last {
 		writing = 0
 	}
-	found, err := tx.changed(`UPDATE nodes SET size=?3, mtime=?4, ctime=CASE mtime WHEN ?4 THEN ctime ELSE max(ctime, ?5) END, writing=?6
-		WHERE ino=?1 AND content=?2 AND writing=1 RETURNING ino`, ino, id, info.size, info.mtime, info.ctime, writing)
-	if err != nil || !found {
-		return err
-	}
+	n := Node{Ino: ino, Kind: File}
 	var before int64
-	if _, err := tx.queryRow(`SELECT present FROM contents WHERE id=?`, func(r *row) { before = r.int() }, id); err != nil {
+	found, err := tx.queryRow(`UPDATE nodes SET size=?3, mtime=?4, ctime=CASE mtime WHEN ?4 THEN ctime ELSE max(ctime, ?5) END, writing=?6
+		WHERE ino=?1 AND content=?2 AND writing=1 RETURNING version, hash, (SELECT present FROM contents WHERE id=?2)`,
+		func(r *row) { n.Version, n.Hash, before = uint64(r.int()), r.hash(), r.int() },
+		ino, id, info.size, info.mtime, info.ctime, writing)
+	if err != nil || !found {
 		return err
 	}
 	err = tx.exec(`UPDATE contents SET size=?2, present=?2, ranges=NULL, boot=?3 WHERE id=?1`, id, info.size, tx.c.store.stamp())
@@ -253,7 +278,7 @@ func (tx *Tx) settle(ino Ino, id ContentID, info fileInfo, last bool) error {
 		return nil
 	}
 	now := tx.Now()
-	return tx.markNode(ino, now+tx.c.quiet.next(ino, now))
+	return tx.markNames(n, now+tx.c.quiet.next(ino, now))
 }
 
 // syncState makes a node durable on this machine.
@@ -304,10 +329,13 @@ func (c *Cache) syncName(st *fileState, b *backing) error {
 func (c *Cache) SyncIndex() error { return c.syncIndex() }
 
 func (c *Cache) syncIndex() error {
-	if err := c.settleGroup(); err != nil {
-		return fmt.Errorf("sync index: %w", err)
+	ready := func() error {
+		if err := c.settleGroup(); err != nil {
+			return fmt.Errorf("sync index: %w", err)
+		}
+		return nil
 	}
-	return c.wal.do(func() error {
+	return c.wal.do(ready, func() error {
 		// The write-ahead log is opened by its own path: closing it drops no lock of SQLite's, which are on other files.
 		f, err := os.Open(indexPath(c.opt.Dir) + "-wal")
 		if errors.Is(err, os.ErrNotExist) {
@@ -324,17 +352,19 @@ func (c *Cache) syncIndex() error {
 	})
 }
 
-// groupSync lets many callers share one sync that began after all of them called. A failure stays: after a failed sync the
+// groupSync lets many callers share one sync that began after all of them called. A failure of the sync stays: after it the
 // kernel drops what it could not write, so a later success would prove nothing.
 type groupSync struct {
-	mu             sync.Mutex
-	began, ended   uint64
-	err            error
-	done           sync.Cond
-	initialisation sync.Once
+	mu                   sync.Mutex
+	began, ended, synced uint64 // the last round that did
+	unready              error  // why the last one that did not come to syncing did not
+	err                  error
+	done                 sync.Cond
+	initialisation       sync.Once
 }
 
-func (g *groupSync) do(f func() error) error {
+// do runs ready and then f, once for all who called before that began. An error of ready is for those alone.
+func (g *groupSync) do(ready, f func() error) error {
 	g.initialisation.Do(func() { g.done.L = &g.mu })
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -344,12 +374,32 @@ func (g *groupSync) do(f func() error) error {
 			g.done.Wait()
 			continue
 		}
-		g.began++
-		g.mu.Unlock()
-		err := f()
-		g.mu.Lock()
-		g.ended, g.err = g.began, err
-		g.done.Broadcast()
+		g.round(ready, f)
 	}
-	return g.err
+	switch {
+	case g.synced >= want:
+		return nil
+	case g.err != nil:
+		return g.err
+	}
+	return g.unready
+}
+
+// round is called with mu held and lets go of it meanwhile.
+func (g *groupSync) round(ready, f func() error) {
+	g.began++
+	g.mu.Unlock()
+	unready := ready()
+	var err error
+	if unready == nil {
+		err = f()
+	}
+	g.mu.Lock()
+	g.ended, g.err = g.began, err
+	if unready != nil {
+		g.unready = unready
+	} else if err == nil {
+		g.synced = g.ended
+	}
+	g.done.Broadcast()
 }

@@ -248,8 +248,11 @@ func (d *drive) Release(_ <-chan struct{}, input *fuse.ReleaseIn) {
 	if !f.partial && (f.write || !f.told.Load()) {
 		d.pages.set(f.Ino(), f.Version())
 	}
-	if err := errors.Join(d.leave(f), f.CloseWithin(releaseGrace)); err != nil {
-		d.log.Warn("close file", "ino", f.Ino(), "error", err)
-	}
-	d.closing.released(f)
+	left := d.leave(f)
+	f.CloseLater(releaseGrace, func(err error) {
+		if err := errors.Join(left, err); err != nil {
+			d.log.Warn("close file", "ino", f.Ino(), "error", err)
+		}
+		d.closing.released(f)
+	})
 }

@@ -45,6 +45,7 @@ func TestAfterTheFirstRefusalNothingIsPassed(t *testing.T) {
 			t.Errorf("write %s: %d bytes, %v", name, n, s)
 		}
 		d.Release(nil, &fuse.ReleaseIn{InHeader: fuse.InHeader{NodeId: out.NodeId}, Fh: out.Fh})
+		must(t, c.SettleHeld(t.Context()))
 		if n, err := c.Attr(cache.Ino(out.NodeId)); err != nil || n.Size != 4 || n.Writing {
 			t.Errorf("%s is %+v after the close: %v", name, n, err)
 		}
