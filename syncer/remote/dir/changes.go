@@ -1,6 +1,7 @@
 package dir
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -46,6 +47,9 @@ func (d *Endpoint) Changes(ctx context.Context, since remote.Cursor) (remote.Bat
 		if err != nil {
 			return remote.Batch{}, fail("list changes", err)
 		}
+		if d.echo(r, h) {
+			continue
+		}
 		c := remote.Change{Entry: e, Relist: remote.RelistShallow}
 		if h.deep {
 			c.Relist = remote.RelistDeep
@@ -53,6 +57,29 @@ func (d *Endpoint) Changes(ctx context.Context, since remote.Cursor) (remote.Bat
 		b.Changes = append(b.Changes, c)
 	}
 	return b, nil
+}
+
+// echo reports whether nothing is new in a directory but what this endpoint has written, and that is still as it was
+// answered.
+func (d *Endpoint) echo(r dirFD, h hinted) bool {
+	if h.deep || h.own == nil {
+		return false
+	}
+	at, err := walk(r, cmp.Or(h.path, "."), unix.O_PATH|unix.O_DIRECTORY)
+	if err != nil {
+		return false
+	}
+	defer at.close()
+	for name, want := range h.own {
+		got, err := d.factsAt(at.fd, name)
+		if errors.Is(err, unix.ENOENT) {
+			err = nil // got is what own has for it
+		}
+		if err != nil || got != want {
+			return false
+		}
+	}
+	return true
 }
 
 // Wait implements remote.Endpoint.
@@ -176,6 +203,7 @@ func (w *watcher) parse(c remote.Cursor) (uint64, error) {
 type hinted struct {
 	path string
 	deep bool
+	own  map[string]facts // what is known to have been written there, if nothing else happened; else nil
 }
 
 // since returns the hints after a cursor, parents first. Those up to it have
@@ -196,14 +224,38 @@ func (w *watcher) since(c remote.Cursor) ([]hinted, remote.Cursor, error) {
 	var out []hinted
 	for path, h := range w.pending {
 		if h.seq <= seq {
-			delete(w.pending, path)
+			w.forget(path, h)
 		} else {
-			out = append(out, hinted{path, h.deep})
+			out = append(out, hinted{path, h.deep, w.ownIn(path, h)})
 		}
 	}
 	w.lazy = time.Time{}
 	slices.SortFunc(out, func(a, b hinted) int { return strings.Compare(a.path, b.path) })
 	return covered(out), w.cursor(), nil
+}
+
+// forget ends a hint that was followed, with what it was about. w.mu is held.
+func (w *watcher) forget(path string, h hint) {
+	delete(w.pending, path)
+	for name := range h.names {
+		delete(w.own, spotName{path, name})
+	}
+}
+
+// ownIn is what this endpoint wrote under the names of a hint; nil: there are others among them. w.mu is held.
+func (w *watcher) ownIn(path string, h hint) map[string]facts {
+	if h.names == nil {
+		return nil
+	}
+	out := make(map[string]facts, len(h.names))
+	for name := range h.names {
+		o := w.own[spotName{path, name}]
+		if !o.done {
+			return nil
+		}
+		out[name] = o.facts
+	}
+	return out
 }
 
 // covered leaves out what a deep hint above covers. The hints are sorted.

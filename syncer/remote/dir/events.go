@@ -123,8 +123,12 @@ func (w *watcher) changed(n *watched, e event) {
 	if !known {
 		return // it will be listed whole where it arrives
 	}
-	w.hint(path, false, e.mask&^unix.IN_ISDIR != unix.IN_MODIFY)
-	if e.mask&unix.IN_ISDIR != 0 && e.mask&(unix.IN_CREATE|unix.IN_MOVED_TO) != 0 {
+	if e.mask&unix.IN_ISDIR == 0 {
+		w.touched(path, e.name, e.mask != unix.IN_MODIFY)
+		return
+	}
+	w.hint(path, false, true)
+	if e.mask&(unix.IN_CREATE|unix.IN_MOVED_TO) != 0 {
 		w.hint(join(path, e.name), true, true)
 	}
 }

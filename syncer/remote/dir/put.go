@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"hash"
 	"io"
+	"strconv"
 	"sync"
 	"time"
 
@@ -20,7 +21,21 @@ import (
 // chunk is how many bytes are read, hashed and written at a time.
 const chunk = 1 << 20
 
-var chunks = sync.Pool{New: func() any { b := make([]byte, chunk); return &b }}
+// smallFile is what most files are not longer than: many of them travel at once, and need no large buffer each.
+const smallFile = 32 << 10
+
+var (
+	chunks = sync.Pool{New: func() any { b := make([]byte, chunk); return &b }}
+	smalls = sync.Pool{New: func() any { b := make([]byte, smallFile); return &b }}
+)
+
+// buffersFor is where to get buffers for n bytes in all.
+func buffersFor(n int64) *sync.Pool {
+	if n <= smallFile {
+		return &smalls
+	}
+	return &chunks
+}
 
 func newHash() hash.Hash { return blake3.New(32, nil) }
 
@@ -67,6 +82,7 @@ func (d *Endpoint) Put(ctx context.Context, u *remote.Upload) (remote.Entry, err
 	if err := ctx.Err(); err != nil {
 		return remote.Entry{}, err
 	}
+	d.watch.begin(t.parent, t.leaf)
 	if u.ID == "" {
 		err = d.publishNew(ctx, r, t, tmp)
 	} else {
@@ -194,6 +210,9 @@ func (d *Endpoint) spool(ctx context.Context, r dirFD, t spot, u *remote.Upload)
 func (d *Endpoint) newTemp(r dirFD, t spot) (*temp, error) {
 	if d.can.tmpfile {
 		fd, err := unix.Openat(t.dir.fd, ".", unix.O_TMPFILE|unix.O_RDWR|unix.O_CLOEXEC, 0o600)
+		if err == nil {
+			d.nameless(t.parent, fd)
+		}
 		return &temp{fd: fd}, err
 	}
 	at, err := d.openStaging(r, tempDir)
@@ -220,16 +239,25 @@ func (d *Endpoint) newTemp(r dirFD, t spot) (*temp, error) {
 	return nil, unix.EEXIST
 }
 
+// nameless tells the watcher under what name it hears of a file that has none.
+func (d *Endpoint) nameless(parent string, fd int) {
+	var st unix.Stat_t
+	if retry(func() error { return unix.Fstat(fd, &st) }) == nil { // else the directory is listed
+		d.watch.end(parent, "#"+strconv.FormatUint(st.Ino, 10), facts{})
+	}
+}
+
 // fill copies the body to fd and returns its BLAKE3.
 func fill(ctx context.Context, fd int, u *remote.Upload) (string, error) {
-	p := chunks.Get().(*[]byte)
-	defer chunks.Put(p)
+	buffers := buffersFor(u.Size)
+	p := buffers.Get().(*[]byte)
+	defer buffers.Put(p)
 	h := newHash()
 	for off := int64(0); off < u.Size; {
 		if err := ctx.Err(); err != nil {
 			return "", err
 		}
-		b := (*p)[:min(chunk, u.Size-off)]
+		b := (*p)[:min(int64(len(*p)), u.Size-off)]
 		n, err := u.Body.ReadAt(b, off)
 		if n < len(b) {
 			if err == nil || err == io.EOF {
@@ -307,6 +335,7 @@ func (d *Endpoint) written(tmp *temp, t spot) (remote.Entry, error) {
 		return remote.Entry{}, fail("stat file", fmt.Errorf("%w: %w", remote.ErrUnknown, err))
 	}
 	f.size, f.mtime = tmp.facts.size, tmp.facts.mtime
+	d.watch.end(t.parent, t.leaf, f)
 	e := f.entry(t.parent, t.leaf)
 	e.Hashes = remote.Hashes{remote.BLAKE3: tmp.hash}
 	return e, nil

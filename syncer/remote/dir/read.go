@@ -128,8 +128,9 @@ func (s *stream) unchanged() error {
 
 // WriteTo implements io.WriterTo with a large buffer.
 func (s *stream) WriteTo(w io.Writer) (int64, error) {
-	p := chunks.Get().(*[]byte)
-	defer chunks.Put(p)
+	buffers := buffersFor(s.left)
+	p := buffers.Get().(*[]byte)
+	defer buffers.Put(p)
 	var total int64
 	for {
 		n, err := s.Read(*p)

@@ -228,9 +228,11 @@ func (d *Endpoint) Delete(ctx context.Context, id remote.ItemID, pre remote.Pre,
 		if f.kind() == remote.Dir {
 			return unix.Unlinkat(p.fd, leaf, unix.AT_REMOVEDIR)
 		}
+		d.watch.begin(parent, leaf)
 		return d.discard(f, p.fd, leaf, trash.fd, pre.Force)
 	})
 	if err == nil {
+		d.watch.end(parent, leaf, facts{})
 		err = fault.Point(faultRemoved)
 	}
 	if err == nil {

@@ -24,6 +24,8 @@ const (
 	rootPoll = 2 * time.Second
 	// maxHints is how many directories are named one by one.
 	maxHints = 4096
+	// maxOwn is how many names are remembered of what the endpoint wrote itself, and as many in a directory of what happened.
+	maxOwn = 16384
 )
 
 // watcher turns inotify events into hints: directories to list again. A
@@ -48,6 +50,7 @@ type watcher struct {
 	root    *watched
 	limbo   map[uint32]*watched // moved away, not yet seen to arrive, by cookie
 	pending map[string]hint     // by path
+	own     map[spotName]own    // what this endpoint has written
 	seq     uint64
 	floor   uint64 // cursors before it are expired
 	lazy    time.Time
@@ -67,12 +70,24 @@ type watched struct {
 type hint struct {
 	seq  uint64
 	deep bool
+	// names are those in the directory that something happened to; nil: the directory is to be listed whatever they are.
+	names map[string]struct{}
+}
+
+// spotName is a name in the tree.
+type spotName struct{ parent, leaf string }
+
+// own is what this endpoint wrote under a name. It is told of that like of anybody else's work, and to list a directory of
+// thousands for each file that went there would cost more than the sending. So what is still as it was written is no news.
+type own struct {
+	done  bool  // written says what is there; else the write is under way, or came to nothing
+	facts facts // the zero value: the name is gone
 }
 
 // newWatcher makes a watcher that does nothing until start. Without events it
 // only polls.
 func newWatcher(session string, now func() time.Time, every time.Duration, events bool) *watcher {
-	w := &watcher{session: session, now: now, every: every, limit: 1 << 30, waiting: make(chan struct{}, 1), pending: map[string]hint{}}
+	w := &watcher{session: session, now: now, every: every, limit: 1 << 30, waiting: make(chan struct{}, 1), pending: map[string]hint{}, own: map[spotName]own{}}
 	w.reset()
 	if !events {
 		w.poll("this file system does not tell of changes made elsewhere")
@@ -245,15 +260,58 @@ func (w *watcher) path(n *watched) (string, bool) {
 	return p, true
 }
 
+// begin says that this endpoint is about to write under a name.
+func (w *watcher) begin(parent, leaf string) { w.setOwn(parent, leaf, own{}) }
+
+// end says what it left there. It is not called where that is not known.
+func (w *watcher) end(parent, leaf string, f facts) {
+	w.setOwn(parent, leaf, own{done: true, facts: f})
+}
+
+func (w *watcher) setOwn(parent, leaf string, o own) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.f == nil {
+		return // nobody tells of anything
+	}
+	if len(w.own) >= maxOwn {
+		clear(w.own) // the directories are listed
+	}
+	w.own[spotName{parent, leaf}] = o
+}
+
 // hint notes that a directory is to be listed. w.mu is held.
 func (w *watcher) hint(path string, deep, urgent bool) {
+	w.note(path, deep, nil, urgent)
+}
+
+// touched notes that something happened to a name that is no directory's. w.mu is held.
+func (w *watcher) touched(path, name string, urgent bool) {
+	was, known := w.pending[path]
+	names := was.names
+	if !known {
+		names = make(map[string]struct{})
+	}
+	if names != nil {
+		names[name] = struct{}{}
+	}
+	if len(names) > maxOwn {
+		names = nil
+	}
+	if _, ours := w.own[spotName{path, name}]; ours {
+		urgent = false // most likely it is the echo of that
+	}
+	w.note(path, false, names, urgent)
+}
+
+func (w *watcher) note(path string, deep bool, names map[string]struct{}, urgent bool) {
 	w.seq++
 	if len(w.pending) >= maxHints {
 		clear(w.pending)
-		path, deep = "", true
+		path, deep, names = "", true, nil
 	}
 	was := w.pending[path]
-	w.pending[path] = hint{seq: w.seq, deep: deep || was.deep}
+	w.pending[path] = hint{seq: w.seq, deep: deep || was.deep, names: names}
 	if urgent {
 		w.urgent = w.seq
 	} else if w.lazy.IsZero() {

@@ -198,3 +198,64 @@ func TestADirectoryListedBeforeTheFirstCursorIsWatched(t *testing.T) {
 		t.Fatalf("hints %q", got)
 	}
 }
+
+func TestWhatTheEndpointWroteItselfIsNoNews(t *testing.T) {
+	p := newPlace(t)
+	ctx := context.Background()
+	must(t, os.Mkdir(p.at("a"), 0o755))
+	p.write("a/old", "theirs")
+	cur := p.follow(p.ep)
+	step := func(what, want string, do func()) {
+		t.Helper()
+		do()
+		var got string
+		if got, cur = p.hints(p.ep, cur); got != want {
+			t.Fatalf("%s: got hints %q, want %q", what, got, want)
+		}
+	}
+	put := func(name string) remote.Entry {
+		t.Helper()
+		e, err := p.put(&remote.Upload{Parent: "p:a", Name: name}, "ours")
+		must(t, err)
+		return e
+	}
+	over := func(e remote.Entry) remote.Entry {
+		t.Helper()
+		e, err := p.put(&remote.Upload{ID: e.ID, Pre: remote.Pre{Tag: e.Tag}}, "ours again")
+		must(t, err)
+		return e
+	}
+	var e remote.Entry
+	step("two new files", "", func() { e = put("f"); put("g") })
+	step("one over ours", "", func() { e = over(e) })
+	step("one over theirs", "", func() { over(p.stat("a/old")) })
+	step("a file that goes", "", func() { must(t, p.ep.Delete(ctx, e.ID, remote.Pre{Tag: e.Tag}, "")) })
+	step("theirs in the place of one that went", "/a", func() { p.write("a/f", "theirs") })
+	step("theirs beside ours", "/a", func() { put("h"); p.write("a/theirs", "x") })
+	step("theirs over ours", "/a", func() { put("i"); p.write("a/i", "theirs") })
+	step("theirs over ours, later", "/a", func() { p.write("a/g", "OURS") })
+	step("ours with another mode", "/a", func() { put("j"); must(t, os.Chmod(p.at("a/j"), 0o600)) })
+	step("ours with another name", "/a", func() { put("k"); must(t, os.Rename(p.at("a/k"), p.at("a/K"))) })
+	step("ours that they remove", "/a", func() { put("l"); must(t, os.Remove(p.at("a/l"))) })
+	step("a write that fails", "/a", func() {
+		e := put("m")
+		p.write("a/m", "theirs")
+		_, err := p.put(&remote.Upload{ID: e.ID, Pre: remote.Pre{Tag: e.Tag}}, "ours again")
+		is(t, err, remote.ErrPrecondition)
+	})
+	step("nothing", "", func() {})
+}
+
+func TestTheirsOverOursEndsAWait(t *testing.T) {
+	p := newPlace(t)
+	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	defer cancel()
+	cur := p.follow(p.ep)
+	_, err := p.put(&remote.Upload{Parent: "p:", Name: "f"}, "ours")
+	must(t, err)
+	p.write("f", "theirs")
+	must(t, p.ep.Wait(ctx, cur))
+	if got, _ := p.hints(p.ep, cur); got != "/" {
+		t.Fatalf("hints %q", got)
+	}
+}

@@ -157,13 +157,19 @@ var changeCases = []test{
 		m.agrees()
 		same(e, "items", len(m.items), n-5)
 	}},
-	{"an own write comes back with the tag it was given", nil, func(e *env) {
-		m := newMirror(e, e.ep)
+	{"a write comes to others, and back if at all, with the tag it was given", nil, func(e *env) {
+		m, others := newMirror(e, e.ep), newMirror(e, e.other)
 		m.pull()
+		others.pull()
 		f := e.put("f", "1")
 		m.pull()
-		same(e, "tag", m.items[f.ID].Tag, f.Tag)
-		same(e, "content", m.items[f.ID].Content, f.Content)
+		others.pull()
+		if _, back := m.items[f.ID]; back {
+			same(e, "tag", m.items[f.ID].Tag, f.Tag)
+			same(e, "content", m.items[f.ID].Content, f.Content)
+		}
+		same(e, "tag for others", others.items[f.ID].Tag, f.Tag)
+		same(e, "content for others", others.items[f.ID].Content, f.Content)
 	}},
 	{"a wait ends on a change by someone else", nil, func(e *env) {
 		f := e.put("f", "1")
