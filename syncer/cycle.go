@@ -80,7 +80,7 @@ func (l *leg) turn(ctx context.Context, call *syncCall) time.Duration {
 // untilNext is the time until an item becomes eligible, at most the interval.
 func (l *leg) untilNext() time.Duration {
 	wait := l.e.Interval
-	err := l.e.Cache.View(func(tx *cache.Tx) error {
+	err := l.e.Cache.Survey(func(tx *cache.Tx) error { // it looks at all that is open
 		at, ok, err := tx.NextWork(l.id, int64(l.e.Quiet))
 		if err != nil || !ok {
 			return err
@@ -293,6 +293,8 @@ func (e *Engine) chosen(names []string) ([]*leg, error) {
 
 // sync runs cycles until one is done or, if wanted, until nothing can proceed.
 func (l *leg) sync(ctx context.Context, req SyncRequest) (string, []Blocked, error) {
+	l.awaited.Add(1)
+	defer l.awaited.Add(-1)
 	for {
 		call := &syncCall{rescan: req.Rescan, allowDeletes: req.AllowDeletes, done: make(chan error, 1)}
 		select {

@@ -124,7 +124,7 @@ func (e *Engine) forwardItems(ctx context.Context) error {
 			return ctx.Err()
 		case <-wake:
 			for _, l := range e.current() {
-				l.wake()
+				poke(l.marked)
 			}
 		}
 	}

@@ -32,9 +32,11 @@ type leg struct {
 	target string
 	pool   *bounded.Pool // runs whatever is asked of the endpoint
 
-	kick     chan struct{}  // cap 1: local work may be waiting
+	kick     chan struct{}  // cap 1: something else than marks is new
+	marked   chan struct{}  // cap 1: items were marked
 	hint     chan struct{}  // cap 1: the endpoint says that something changed
 	requests chan *syncCall // runs asked for by a person
+	awaited  atomic.Int32   // how many wait for what they asked for
 	nextID   atomic.Int64   // last remote id given out
 	lists    flights[cache.BindingID]
 	told     atomic.Int64 // grows, in its transaction, when itemised changes are recorded
@@ -60,7 +62,7 @@ type leg struct {
 func newLeg(e *Engine, row cache.Leg) *leg {
 	return &leg{
 		e: e, id: row.ID, place: row.Place, target: row.Endpoint, pool: bounded.NewPool(),
-		kick: make(chan struct{}, 1), hint: make(chan struct{}, 1), requests: make(chan *syncCall),
+		kick: make(chan struct{}, 1), marked: make(chan struct{}, 1), hint: make(chan struct{}, 1), requests: make(chan *syncCall),
 	}
 }
 
@@ -232,6 +234,9 @@ func (l *leg) run(ctx context.Context) error {
 			return nil
 		case call = <-l.requests:
 		case <-l.kick:
+		case <-l.marked:
+			l.turnWithin(timer, l.e.Quiet) // what was marked has to rest first
+			continue
 		case <-l.hint:
 			if !sleep(ctx, settle) {
 				return nil
@@ -245,6 +250,16 @@ func (l *leg) run(ctx context.Context) error {
 		l.next = time.Now().Add(wait)
 		l.mu.Unlock()
 		timer.Reset(wait)
+	}
+}
+
+// turnWithin has the timer start the next cycle after d, unless it does so earlier.
+func (l *leg) turnWithin(timer *time.Timer, d time.Duration) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if at := time.Now().Add(d); at.Before(l.next) {
+		l.next = at
+		timer.Reset(d)
 	}
 }
 

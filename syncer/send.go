@@ -31,9 +31,11 @@ func (l *leg) sendLocal(ctx context.Context, ep remote.Endpoint, c *counts, hold
 			}
 			after = last
 			b := &batch{l: l, ep: ep, counts: c, holdDeletes: holdDeletes}
+			begun := time.Now()
 			if err := b.run(ctx, items); err != nil {
 				return err
 			}
+			l.makeWay(ctx, time.Since(begun))
 			progress = progress || b.progress
 		}
 		if !progress {
@@ -44,7 +46,7 @@ func (l *leg) sendLocal(ctx context.Context, ep remote.Endpoint, c *counts, hold
 
 // eligible reads a page of the items that may be worked on now, and the last id looked at; 0: there are no more.
 func (l *leg) eligible(after int64) (items []cache.Item, last int64, err error) {
-	err = l.e.Cache.View(func(tx *cache.Tx) error {
+	err = l.e.Cache.Survey(func(tx *cache.Tx) error {
 		page, err := tx.ItemsPage(l.id, cache.OriginLocal, after, pageSize, l.e.now())
 		for _, it := range page {
 			last = it.ID
@@ -75,6 +77,31 @@ type batch struct {
 	relooks []plan.Op // of copies that met a surprise
 }
 
+// plain are the items of which one look tells that a file is to be copied, with the operation: of all together that is
+// cheaper, and holds up nobody who changes files meanwhile. The others need what comes before them to be done first.
+func (b *batch) plain(items []cache.Item) (map[int64]plan.Op, error) {
+	ops := make(map[int64]plan.Op)
+	err := b.l.e.Cache.Survey(func(tx *cache.Tx) error {
+		v, err := b.l.views(tx)
+		if err != nil {
+			return err
+		}
+		for _, it := range items {
+			// One that cannot be decided fails by itself, when its turn comes.
+			if d, err := plan.Decide(v, subjectOf(it), policyOf(b.l.conduitRow().Policy)); err == nil && len(d.Ops) > 0 && isCopyOf(d.Ops[0]) {
+				ops[it.ID] = d.Ops[0]
+			}
+		}
+		return nil
+	})
+	return ops, err
+}
+
+// isCopyOf reports whether an operation moves the bytes of a file.
+func isCopyOf(op plan.Op) bool {
+	return (op.Kind == plan.OpPut || op.Kind == plan.OpReplace) && op.Object == plan.File
+}
+
 // job is an item with what was decided for it.
 type job struct {
 	item cache.Item
@@ -90,10 +117,18 @@ func subjectOf(it cache.Item) plan.Subject {
 
 func (b *batch) run(ctx context.Context, items []cache.Item) error {
 	var copies, deletes []job
+	plain, err := b.plain(items)
+	if err != nil {
+		return err
+	}
 	for todo := items; len(todo) > 0; {
 		var waiting []cache.Item
 		moved := false
 		for _, it := range todo {
+			if op, ok := plain[it.ID]; ok {
+				copies = append(copies, job{it, op})
+				continue
+			}
 			j, state, err := b.structure(ctx, it)
 			if err != nil {
 				return err
@@ -150,12 +185,10 @@ func (b *batch) structure(ctx context.Context, it cache.Item) (job, outcome, err
 			return job{}, isDone, b.finish(it)
 		}
 		op := d.Ops[0]
-		switch op.Kind {
-		case plan.OpPut, plan.OpReplace:
-			if op.Object == plan.File {
-				return job{it, op}, isCopy, nil
-			}
-		case plan.OpDeleteRemote:
+		switch {
+		case isCopyOf(op):
+			return job{it, op}, isCopy, nil
+		case op.Kind == plan.OpDeleteRemote:
 			return job{it, op}, isDelete, nil
 		}
 		if err := b.carryOut(ctx, it, op); err != nil {
