@@ -218,16 +218,12 @@ func (c *Cache) inGroup(fn func() error) error {
 
 // commitGroup commits what is open. On an error it is still there, in the log and to be seen by readers, or at least in the log.
 func (c *Cache) commitGroup() error {
-	if g := &c.writer.group; g.marked {
+	w := &c.writer
+	g := &w.group
+	if g.marked {
 		g.marked = false
 		defer c.watch.wake()
 	}
-	return c.endGroup()
-}
-
-func (c *Cache) endGroup() error {
-	w := &c.writer
-	g := &w.group
 	if g.lost {
 		if err := c.remakeGroup(nil); err != nil {
 			return err

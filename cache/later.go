@@ -87,9 +87,16 @@ func (c *Cache) settleNow() {
 	}
 }
 
+// tried is a node that waited, with what came of settling it.
+type tried struct {
+	later
+	err error
+}
+
 // settleTogether settles nodes in one transaction, and by itself each that has something particular.
 func (c *Cache) settleTogether(all []later) {
 	var ready, alone []later
+	var ended []tried
 	for _, l := range all {
 		// Who has it moves bytes or opens it anew: with others held he is not waited for.
 		if !l.st.op.TryLock() {
@@ -98,7 +105,7 @@ func (c *Cache) settleTogether(all []later) {
 		}
 		if ok, err := c.settles(l.st); !ok || err != nil {
 			l.st.op.Unlock()
-			alone = append(alone, l)
+			ended = append(ended, tried{l, err})
 			continue
 		}
 		ready = append(ready, l)
@@ -111,27 +118,26 @@ func (c *Cache) settleTogether(all []later) {
 	for _, l := range ready {
 		l.st.op.Unlock()
 		if err == nil {
-			c.ends(l, nil)
+			ended = append(ended, tried{l, nil})
 		}
 	}
 	if err != nil {
 		alone = append(alone, ready...)
 	}
+	for _, t := range ended {
+		c.ends(t)
+	}
 	for _, l := range alone {
-		c.settleAlone(l)
+		c.ends(tried{l, c.settleLast(l.st)})
 	}
 }
 
-func (c *Cache) settleAlone(l later) {
-	err := c.settleLast(l.st)
-	if errors.Is(err, errHeld) && time.Now().Before(l.until) {
-		c.later.add(l, c.settleNow)
+// ends lets go of a node, unless the kernel may still be about to: then it is tried again.
+func (c *Cache) ends(t tried) {
+	if errors.Is(t.err, errHeld) && time.Now().Before(t.until) {
+		c.later.add(t.later, c.settleNow)
 		return
 	}
-	c.ends(l, c.leftHeld(err))
-}
-
-func (c *Cache) ends(l later, err error) {
-	l.st.waits.Store(false)
-	l.done(errors.Join(err, c.letGo(l.st)))
+	t.st.waits.Store(false)
+	t.done(errors.Join(c.leftHeld(t.err), c.letGo(t.st)))
 }

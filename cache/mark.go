@@ -52,7 +52,7 @@ func (tx *Tx) MarkLocalOn(leg LegID, id DentryID) error {
 	if err != nil || e.Node.Kind == Dir && e.Node.Place != place {
 		return err
 	}
-	return tx.markOn([]LegID{leg}, 0, e.Dentry, e.Node, 0)
+	return tx.markOn([]LegID{leg}, 0, placed{e.Dentry, place, true}, e.Node, 0)
 }
 
 // mark is MarkLocal for one who has dentry and node at hand. eligible 0: at once, but not before a file's quiet
@@ -83,20 +83,17 @@ func (tx *Tx) markAt(d placed, n Node, eligible int64) error {
 	if n.Writing {
 		eligible = Never
 	}
-	if !d.bound {
-		return tx.markUnbound(legs, d.Dentry, n, eligible)
-	}
-	return tx.markOn(legs, tx.origin, d.Dentry, n, eligible)
+	return tx.markOn(legs, tx.origin, d, n, eligible)
 }
 
-func (tx *Tx) markOn(legs []LegID, except LegID, d Dentry, n Node, eligible int64) error {
-	type bound struct {
-		id    BindingID
-		moved bool
-	}
-	bindings := make(map[LegID]bound, len(legs))
-	err := tx.query(`SELECT leg, id, l_name <> ? OR l_parent <> (SELECT id FROM dentries WHERE ino = ?) FROM bindings WHERE dentry = ?`,
-		func(r *row) { bindings[LegID(r.int())] = bound{BindingID(r.int()), r.flag()} }, blob(d.Name), d.Parent, d.ID)
+// bound is what a mark has to know of a binding.
+type bound struct {
+	id    BindingID
+	moved bool // the name is not the one that the endpoint knows
+}
+
+func (tx *Tx) markOn(legs []LegID, except LegID, d placed, n Node, eligible int64) error {
+	bindings, err := tx.bounds(d)
 	if err != nil {
 		return err
 	}
@@ -107,19 +104,29 @@ func (tx *Tx) markOn(legs []LegID, except LegID, d Dentry, n Node, eligible int6
 		b, ok := bindings[leg]
 		switch {
 		case ok && (b.moved || d.LocalOnly):
-			err = tx.upsertBound(leg, b.id, d, n, OpMove, eligible)
+			err = tx.upsertBound(leg, b.id, d.Dentry, n, OpMove, eligible)
 		case ok:
-			err = tx.upsertBound(leg, b.id, d, n, OpUpdate, eligible)
+			err = tx.upsertBound(leg, b.id, d.Dentry, n, OpUpdate, eligible)
 		case d.LocalOnly:
 			err = tx.dropUnbound(leg, d.ID)
 		default:
-			err = tx.upsertUnbound(leg, d, n, eligible)
+			err = tx.upsertUnbound(leg, d.Dentry, n, eligible)
 		}
 		if err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+func (tx *Tx) bounds(d placed) (map[LegID]bound, error) {
+	if !d.bound {
+		return nil, nil
+	}
+	bindings := make(map[LegID]bound)
+	err := tx.query(`SELECT leg, id, l_name <> ? OR l_parent <> (SELECT id FROM dentries WHERE ino = ?) FROM bindings WHERE dentry = ?`,
+		func(r *row) { bindings[LegID(r.int())] = bound{BindingID(r.int()), r.flag()} }, blob(d.Name), d.Parent, d.ID)
+	return bindings, err
 }
 
 // markNew is mark for a name that was just made: it cannot be bound.
@@ -131,25 +138,6 @@ func (tx *Tx) markNew(d Dentry, n Node, place PlaceID) error {
 		return nil
 	}
 	return tx.markAt(placed{d, place, false}, n, 0)
-}
-
-// markUnbound is markOn for a name without bindings.
-func (tx *Tx) markUnbound(legs []LegID, d Dentry, n Node, eligible int64) error {
-	for _, leg := range legs {
-		if leg == tx.origin {
-			continue
-		}
-		var err error
-		if d.LocalOnly {
-			err = tx.dropUnbound(leg, d.ID)
-		} else {
-			err = tx.upsertUnbound(leg, d, n, eligible)
-		}
-		if err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 // markNode marks every name of a node. Endpoints know no hard links, so each name is work of its own.
@@ -270,7 +258,7 @@ func (tx *Tx) bequeathOne(b Binding, e Entry) error {
 	if err := tx.exec("UPDATE bindings SET dentry = ? WHERE id = ?", heir.ID, b.ID); err != nil {
 		return err
 	}
-	return tx.markOn([]LegID{b.Leg}, 0, heir, e.Node, 0)
+	return tx.markOn([]LegID{b.Leg}, 0, placed{Dentry: heir, bound: true}, e.Node, 0)
 }
 
 // markGone is what the removal of a name leaves behind: bindings without a dentry and a delete item for each, except

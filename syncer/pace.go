@@ -19,7 +19,7 @@ const (
 // makeWay rests after some sending, as long as programs are at work and nobody waits for the leg.
 func (l *leg) makeWay(ctx context.Context, took time.Duration) {
 	for rest := min(restFactor*took, longestRest); rest > 0; rest -= restStep {
-		if l.awaited.Load() > 0 || l.e.Cache.SinceChange() > atWork || !sleep(ctx, restStep) {
+		if l.awaited.Load() > 0 || l.e.Cache.SinceChange() > atWork || !sleep(ctx, min(rest, restStep)) {
 			return
 		}
 	}

@@ -80,7 +80,7 @@ type spotName struct{ parent, leaf string }
 // own is what this endpoint wrote under a name. It is told of that like of anybody else's work, and to list a directory of
 // thousands for each file that went there would cost more than the sending. So what is still as it was written is no news.
 type own struct {
-	done  bool  // written says what is there; else the write is under way, or came to nothing
+	done  bool  // facts says what is there; else the write is under way, or came to nothing
 	facts facts // the zero value: the name is gone
 }
 
