@@ -16,13 +16,14 @@ const (
 
 const statusUnsupported = fuse.Status(unix.EOPNOTSUPP)
 
-// refused answers for names outside user.*, without a look at the index: the kernel and ls ask for them at every file.
-// Access lists, capabilities and labels would mean nothing at an endpoint.
+// refused answers for names outside user.*, without a look at the index: access lists, capabilities and labels would mean
+// nothing at an endpoint. A file system that says so of lists and labels is not asked by ls again. For capabilities the
+// kernel asks before a write, and getcap calls it an error if there can be none.
 func refused(name string, absent fuse.Status) fuse.Status {
 	switch {
 	case strings.HasPrefix(name, userPrefix):
 		return fuse.OK
-	case strings.HasPrefix(name, "security."):
+	case name == "security.capability":
 		return absent
 	}
 	return statusUnsupported
