@@ -54,6 +54,7 @@ type Cache struct {
 	changed atomic.Int64 // when a program last changed something: see SinceChange
 	feed    Feed
 	watch   watchers
+	joint   jointQueue
 
 	contentState
 }

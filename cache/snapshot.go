@@ -111,7 +111,7 @@ func (s *Snapshot) EnsureHash(ctx context.Context) (Hash, error) {
 		err = s.Err()
 	}
 	if err == nil {
-		err = s.c.update(0, true, func(tx *Tx) error {
+		err = s.c.UpdateJoint(0, func(tx *Tx) error {
 			return tx.exec(`UPDATE nodes SET hash=?3 WHERE ino=?1 AND version=?2 AND writing=0`, s.st.ino, s.version, h)
 		})
 	}

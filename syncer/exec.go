@@ -23,36 +23,40 @@ type where struct {
 }
 
 func (b *batch) where(op plan.Op) (w where, err error) {
-	l := b.l
-	err = l.e.Cache.View(func(tx *cache.Tx) error {
-		if op.Parent != 0 {
-			p, ok, err := tx.Binding(cache.BindingID(op.Parent))
-			if err != nil || !ok {
-				return errors.Join(err, errOvertaken)
-			}
-			if w.parent, err = l.address(tx, p.RemoteID); err != nil {
-				return err
-			}
-		}
-		if op.Binding != 0 {
-			var ok bool
-			if w.binding, ok, err = tx.Binding(cache.BindingID(op.Binding)); err != nil || !ok {
-				return errors.Join(err, errOvertaken)
-			}
-		}
-		if op.Remote == "" || op.Kind == plan.OpRestoreRemote {
-			return nil
-		}
-		if w.object, err = l.address(tx, string(op.Remote)); err != nil || op.Parent != 0 {
-			return err
-		}
-		o, err := l.object(tx, string(op.Remote))
-		if err != nil || o == nil || o.Parent == "" {
-			return err
-		}
-		w.parent, err = l.address(tx, o.Parent)
+	err = b.l.e.Cache.View(func(tx *cache.Tx) (err error) {
+		w, err = b.l.where(tx, op)
 		return err
 	})
+	return w, err
+}
+
+func (l *leg) where(tx *cache.Tx, op plan.Op) (w where, err error) {
+	if op.Parent != 0 {
+		p, ok, err := tx.Binding(cache.BindingID(op.Parent))
+		if err != nil || !ok {
+			return w, errors.Join(err, errOvertaken)
+		}
+		if w.parent, err = l.address(tx, p.RemoteID); err != nil {
+			return w, err
+		}
+	}
+	if op.Binding != 0 {
+		var ok bool
+		if w.binding, ok, err = tx.Binding(cache.BindingID(op.Binding)); err != nil || !ok {
+			return w, errors.Join(err, errOvertaken)
+		}
+	}
+	if op.Remote == "" || op.Kind == plan.OpRestoreRemote {
+		return w, nil
+	}
+	if w.object, err = l.address(tx, string(op.Remote)); err != nil || op.Parent != 0 {
+		return w, err
+	}
+	o, err := l.object(tx, string(op.Remote))
+	if err != nil || o == nil || o.Parent == "" {
+		return w, err
+	}
+	w.parent, err = l.address(tx, o.Parent)
 	return w, err
 }
 
@@ -171,7 +175,7 @@ func (b *batch) commit(it cache.Item, op plan.Op, e remote.Entry, h cache.Hash, 
 	if err := fault.Point(faultAfter[op.Kind]); err != nil {
 		return err
 	}
-	err := b.l.e.Cache.Update(b.l.id, func(tx *cache.Tx) error {
+	err := b.l.e.Cache.UpdateJoint(b.l.id, func(tx *cache.Tx) error {
 		if err := b.record(tx, it, op, e, h, proof); err != nil {
 			return err
 		}
@@ -287,26 +291,53 @@ func (b *batch) forget(tx *cache.Tx, it cache.Item, row cache.Binding) error {
 	return t.closeIfDone(it)
 }
 
-// put sends one file and has the endpoint prove that it stores it. It returns the bytes sent.
-func (b *batch) put(ctx context.Context, j job) (int64, error) {
-	l := b.l
-	w, err := b.where(j.op)
-	if err != nil {
-		return 0, err
+// transfer is a copy with what has to be known for it.
+type transfer struct {
+	job
+	to   where
+	node cache.Node
+	err  error // why it cannot be made
+}
+
+// transfers looks up what copies need, of many in one snapshot.
+func (b *batch) transfers(jobs []job) ([]transfer, error) {
+	look := b.l.e.Cache.View
+	if len(jobs) >= lookTogether {
+		look = b.l.e.Cache.Survey
 	}
-	var node cache.Node
-	err = l.e.Cache.View(func(tx *cache.Tx) error {
-		e, err := tx.Entry(cache.DentryID(j.op.Dentry))
-		node = e.Node
-		return err
+	var out []transfer
+	err := look(func(tx *cache.Tx) error {
+		for _, j := range jobs {
+			t := transfer{job: j}
+			if t.to, t.err = b.l.where(tx, j.op); t.err == nil {
+				t.node, t.err = toSend(tx, j.op)
+			}
+			out = append(out, t)
+		}
+		return nil
 	})
-	if errors.Is(err, cache.ErrNotFound) || err == nil && node.Version != j.op.Expect.LocalVersion {
+	return out, err
+}
+
+// toSend is the node that a copy was decided for. errOvertaken: it has another version by now, or the name is gone.
+func toSend(tx *cache.Tx, op plan.Op) (cache.Node, error) {
+	e, err := tx.Entry(cache.DentryID(op.Dentry))
+	if errors.Is(err, cache.ErrNotFound) || err == nil && e.Node.Version != op.Expect.LocalVersion {
+		return cache.Node{}, errOvertaken
+	}
+	return e.Node, err
+}
+
+// put sends one file and has the endpoint prove that it stores it. It returns the bytes sent.
+func (b *batch) put(ctx context.Context, t transfer) (int64, error) {
+	if t.err != nil {
+		return 0, t.err
+	}
+	l, j, w, node := b.l, t.job, t.to, t.node
+	body, err := l.e.openBody(ctx, node)
+	if errors.Is(err, cache.ErrNotFound) || errors.Is(err, cache.ErrStale) {
 		return 0, errOvertaken
 	}
-	if err != nil {
-		return 0, err
-	}
-	body, err := l.e.openBody(ctx, node)
 	if err != nil {
 		return 0, err
 	}

@@ -47,7 +47,12 @@ func (b *batch) announce(it cache.Item, op plan.Op, h cache.Hash) error {
 	if err != nil {
 		return fmt.Errorf("announce %v: %w", op.Kind, err)
 	}
-	err = b.l.e.Cache.Update(b.l.id, func(tx *cache.Tx) error {
+	err = b.l.e.Cache.UpdateJoint(b.l.id, func(tx *cache.Tx) error {
+		if isCopyOf(op) {
+			if _, err := toSend(tx, op); err != nil {
+				return err
+			}
+		}
 		if op.Kind == plan.OpPut || op.Kind == plan.OpReplace {
 			bound, _, err := tx.BindingOfDentry(b.l.id, cache.DentryID(op.Dentry))
 			if err != nil {

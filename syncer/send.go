@@ -286,15 +286,19 @@ func (b *batch) copyAll(ctx context.Context, jobs []job) error {
 			return err
 		}
 	}
+	transfers, err := b.transfers(jobs)
+	if err != nil {
+		return err
+	}
 	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(b.l.parallel())
-	for _, j := range jobs {
+	for _, t := range transfers {
 		g.Go(func() error {
-			n, err := b.put(ctx, j)
+			n, err := b.put(ctx, t)
 			b.mu.Lock()
 			defer b.mu.Unlock()
 			if err != nil {
-				_, err = b.fail(ctx, j.item, j.op, err)
+				_, err = b.fail(ctx, t.item, t.op, err)
 				return err
 			}
 			b.progress = true
@@ -306,8 +310,12 @@ func (b *batch) copyAll(ctx context.Context, jobs []job) error {
 	return g.Wait()
 }
 
-// syncTogether is how many copies it takes that making everything durable at once is cheaper than each file by itself.
-const syncTogether = 8
+const (
+	// syncTogether is how many copies it takes that making everything durable at once is cheaper than each file by itself.
+	syncTogether = 8
+	// lookTogether is how many it takes that a snapshot is cheaper than to look beside the writer.
+	lookTogether = 8
+)
 
 // parallel is how many copies run at once: as many as the conduit wants, or as
 // the endpoint bears where it gathers them into batches of its own.
