@@ -53,9 +53,6 @@ type Options struct {
 	AllowOther bool
 	// ReadOnly refuses every change.
 	ReadOnly bool
-	// NoXattrs turns extended attributes off, the virtual ones too. The kernel asks for them three times a file in
-	// `ls -l`, which makes it several times slower over many files.
-	NoXattrs bool
 	// NoPassthrough has every read and write come through this process, also where the kernel could do them itself: as root,
 	// on kernels from 6.9, with the cache on a disk that cache.CanPass.
 	NoPassthrough bool
@@ -163,7 +160,6 @@ func mountOptions(opt Options) *fuse.MountOptions {
 		MaxInflightRequestBytes: maxInflight,
 		FsName:                  opt.FSName,
 		Name:                    opt.Subtype,
-		DisableXAttrs:           opt.NoXattrs,
 		DirectMountStrict:       os.Geteuid() == 0,
 		DirectMountFlags:        unix.MS_NOSUID | unix.MS_NODEV,
 		Options:                 []string{"default_permissions"},

@@ -102,14 +102,6 @@ func TestReadOnlyMount(t *testing.T) {
 	wantErrno(t, os.Chmod(e.path("f"), 0o600), unix.EROFS)
 }
 
-func TestMountWithoutXattrs(t *testing.T) {
-	t.Parallel()
-	e := mounted(t, func(o *Options) { o.NoXattrs = true })
-	e.write("f", nil)
-	_, err := unix.Getxattr(e.path("f"), "user.vdfs.state", make([]byte, 10))
-	wantErrno(t, err, unix.EOPNOTSUPP)
-}
-
 func TestStaleMountIsRecovered(t *testing.T) {
 	t.Parallel()
 	needFUSE(t)
