@@ -21,6 +21,7 @@ type file struct {
 	// partial: bytes were missing when it was opened.
 	partial bool
 
+	over  atomic.Bool   // it is closed, and what it wrote settled
 	told  atomic.Bool   // nothing to note of its pages: the kernel is known to have acted on the answer to the open
 	read  atomic.Bool   // its access time was touched
 	plain atomic.Uint64 // setid generation+1 in which the file was seen without those bits
@@ -239,10 +240,12 @@ func (d *drive) openExisting(cancel <-chan struct{}, input *fuse.CreateIn, name 
 
 // Release closes a handle. It comes after close(2) has returned, so nobody hears of an error.
 func (d *drive) Release(_ <-chan struct{}, input *fuse.ReleaseIn) {
-	f := d.files.take(input.Fh)
+	f := d.files.get(input.Fh)
 	if f == nil {
 		return
 	}
+	d.closing.begins(f)
+	d.files.take(input.Fh)
 	f.stop()
 	d.cache.NoteReads(f.Ino())
 	if !f.partial && (f.write || !f.told.Load()) {
@@ -253,6 +256,6 @@ func (d *drive) Release(_ <-chan struct{}, input *fuse.ReleaseIn) {
 		if err := errors.Join(left, err); err != nil {
 			d.log.Warn("close file", "ino", f.Ino(), "error", err)
 		}
-		d.closing.released(f)
+		d.closing.ends(f)
 	})
 }

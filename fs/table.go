@@ -46,16 +46,28 @@ func (t *table[T]) take(fh uint64) *T {
 	return v
 }
 
-// drain empties the table and returns what was in it.
-func (t *table[T]) drain() []*T {
-	t.mu.Lock()
-	defer t.mu.Unlock()
+// all returns what is in the table.
+func (t *table[T]) all() []*T {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	return t.present()
+}
+
+func (t *table[T]) present() []*T {
 	var out []*T
 	for _, v := range t.slots {
 		if v != nil {
 			out = append(out, v)
 		}
 	}
+	return out
+}
+
+// drain empties the table and returns what was in it.
+func (t *table[T]) drain() []*T {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	out := t.present()
 	t.slots, t.free = nil, nil
 	return out
 }

@@ -18,6 +18,7 @@ import (
 	"vdfs/cmd/config"
 	"vdfs/cmd/control"
 	fuse "vdfs/fs"
+	"vdfs/internal/procs"
 	"vdfs/internal/sdnotify"
 )
 
@@ -309,5 +310,5 @@ func (d *daemon) holders() []control.Holder {
 	if err != nil || m == nil {
 		return nil
 	}
-	return holders(m.major, m.minor)
+	return holders(procs.Device{Major: m.major, Minor: m.minor})
 }

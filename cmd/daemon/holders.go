@@ -1,7 +1,6 @@
 package daemon
 
 import (
-	"bufio"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -9,27 +8,21 @@ import (
 	"strconv"
 	"strings"
 
-	"golang.org/x/sys/unix"
-
 	"vdfs/cmd/control"
+	"vdfs/internal/procs"
 )
 
 // holders finds the processes that use a file system, by its device number, so
-// that it works whatever name they know the mount by. Attributes come from the
-// kernel's cache: not one request reaches the file system itself. Processes of
-// other users stay unseen unless the caller may look into them.
-func holders(major, minor uint32) []control.Holder {
-	procs, err := filepath.Glob("/proc/[0-9]*")
-	if err != nil {
-		return nil
-	}
+// that it works whatever name they know the mount by. Processes of other users
+// stay unseen unless the caller may look into them.
+func holders(dev procs.Device) []control.Holder {
 	var found []control.Holder
-	for _, dir := range procs {
+	for _, dir := range procs.All() {
 		pid, err := strconv.Atoi(filepath.Base(dir))
 		if err != nil || pid == os.Getpid() {
 			continue
 		}
-		if how, path := usage(dir, major, minor); how != "" {
+		if how, path := usage(dir, dev); how != "" {
 			found = append(found, control.Holder{PID: pid, Command: command(dir), How: how, Path: control.Path(path)})
 		}
 	}
@@ -37,32 +30,26 @@ func holders(major, minor uint32) []control.Holder {
 	return found
 }
 
-// usage says how a process uses the device, the most telling way first; "": not at all.
-func usage(proc string, major, minor uint32) (how, path string) {
+// usage says how a process uses the device, the most telling way first; "": not
+// at all, or it may not be looked into.
+func usage(proc string, dev procs.Device) (how, path string) {
 	for _, how := range []string{"cwd", "root", "exe"} {
-		if link := filepath.Join(proc, how); on(link, major, minor) {
+		link := filepath.Join(proc, how)
+		if _, ok := dev.Behind(link); ok {
 			return how, target(link)
 		}
 	}
-	fds, err := os.ReadDir(filepath.Join(proc, "fd"))
-	if err == nil {
-		for _, fd := range fds {
-			if link := filepath.Join(proc, "fd", fd.Name()); on(link, major, minor) {
-				return "file", target(link)
-			}
-		}
+	_ = dev.Descriptors(proc, func(link string, _ uint64) bool {
+		how, path = "file", target(link)
+		return false
+	})
+	if how == "" {
+		_ = dev.Mappings(proc, func(name string, _ uint64) bool {
+			how, path = "mmap", name
+			return false
+		})
 	}
-	if path := mapped(proc, major, minor); path != "" {
-		return "mmap", path
-	}
-	return "", ""
-}
-
-// on reports whether the file behind a link is on the device, without asking the file system.
-func on(link string, major, minor uint32) bool {
-	var st unix.Statx_t
-	err := unix.Statx(unix.AT_FDCWD, link, unix.AT_STATX_DONT_SYNC, unix.STATX_TYPE, &st)
-	return err == nil && st.Dev_major == major && st.Dev_minor == minor
+	return how, path
 }
 
 func target(link string) string {
@@ -71,23 +58,6 @@ func target(link string) string {
 		return "?"
 	}
 	return path
-}
-
-// mapped is a file of the device that the process has mapped; "": none.
-func mapped(proc string, major, minor uint32) string {
-	f, err := os.Open(filepath.Join(proc, "maps"))
-	if err != nil {
-		return ""
-	}
-	defer f.Close()
-	device := fmt.Sprintf("%02x:%02x", major, minor)
-	for lines := bufio.NewScanner(f); lines.Scan(); {
-		// address perms offset dev inode path
-		if field := strings.Fields(lines.Text()); len(field) >= 6 && field[3] == device {
-			return strings.Join(field[5:], " ")
-		}
-	}
-	return ""
 }
 
 func command(proc string) string {

@@ -9,10 +9,9 @@ import (
 	"strings"
 	"testing"
 
-	"golang.org/x/sys/unix"
-
 	"vdfs/cmd/config"
 	"vdfs/cmd/control"
+	"vdfs/internal/procs"
 )
 
 // made is a fresh directory without symbolic links in its path, with directories in it.
@@ -194,12 +193,12 @@ func TestProcessesThatUseADeviceAreNamed(t *testing.T) {
 		}
 		_ = cmd.Wait() // killed
 	})
-	var st unix.Statx_t
-	if err := unix.Statx(unix.AT_FDCWD, dir, 0, unix.STATX_TYPE, &st); err != nil {
+	dev, err := procs.DeviceOf(dir)
+	if err != nil {
 		t.Fatal(err)
 	}
 	found := false
-	for _, h := range holders(st.Dev_major, st.Dev_minor) {
+	for _, h := range holders(dev) {
 		if h.PID == os.Getpid() {
 			t.Error("the daemon itself is named")
 		}
@@ -210,7 +209,7 @@ func TestProcessesThatUseADeviceAreNamed(t *testing.T) {
 	if !found {
 		t.Error("the process is not named")
 	}
-	if list := holders(4095, 1048575); len(list) != 0 {
+	if list := holders(procs.Device{Major: 4095, Minor: 1048575}); len(list) != 0 {
 		t.Errorf("an unused device is used by %v", list)
 	}
 }
