@@ -21,7 +21,7 @@ func (tx *Tx) EffectiveIntent(id DentryID) (Intent, DentryID, error) {
 }
 
 // SetIntent sets a dentry's own intent; Inherited takes it away. A file that becomes pinned and has bytes missing is queued
-// for download. Of a directory only the wish is written: whoever sets it walks what is below.
+// for download; for a directory it is noted that what is below is to be walked.
 func (tx *Tx) SetIntent(id DentryID, intent Intent) error {
 	ino, ok, err := get(tx, (*row).int, "UPDATE dentries SET intent = ? WHERE id = ? RETURNING ino", intent, id)
 	if err == nil && !ok {
@@ -38,7 +38,20 @@ func (tx *Tx) SetIntent(id DentryID, intent Intent) error {
 	if err != nil {
 		return err
 	}
-	return tx.wantPinned(id, n)
+	return tx.wantBelow(id, n)
+}
+
+// wantBelow is wantPinned for a name that may be a directory with names below: those are many, so whoever works off the
+// transfers walks them afterwards.
+func (tx *Tx) wantBelow(id DentryID, n Node) error {
+	if n.Kind != Dir {
+		return tx.wantPinned(id, n)
+	}
+	intent, _, err := tx.EffectiveIntent(id)
+	if err != nil || intent != Pinned {
+		return err
+	}
+	return tx.BeginWalk(id)
 }
 
 // wantPinned queues the download of a file that a pin reaches and whose bytes are not all here.

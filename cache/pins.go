@@ -9,8 +9,10 @@ import (
 // walkPrefix begins the keys of meta that say which directories' pins are still to be walked.
 const walkPrefix = "walk:"
 
-// BeginWalk notes, with the intent that was set in the same transaction, that what is below a dentry is still to be queued.
+// BeginWalk notes, with the change in the same transaction that made a directory pinned, that what is below is still to be
+// queued.
 func (tx *Tx) BeginWalk(id DentryID) error {
+	tx.marked = true // whoever walks waits for that
 	return tx.exec(`INSERT OR REPLACE INTO meta(key, value) VALUES(?, 1)`, walkPrefix+strconv.FormatInt(int64(id), 10))
 }
 

@@ -183,7 +183,7 @@ func (tx *Tx) move(src Entry, parent Ino, name string) error {
 	if err := tx.moveRow(&src, parent, name); err != nil {
 		return err
 	}
-	return tx.wantPinned(src.ID, src.Node)
+	return tx.wantBelow(src.ID, src.Node)
 }
 
 func (tx *Tx) moveRow(src *Entry, parent Ino, name string) error {
@@ -239,10 +239,10 @@ func (tx *Tx) exchange(a, b Entry) error {
 	if err := tx.moveRow(&a, bParent, bName); err != nil {
 		return err
 	}
-	if err := tx.wantPinned(a.ID, a.Node); err != nil {
+	if err := tx.wantBelow(a.ID, a.Node); err != nil {
 		return err
 	}
-	return tx.wantPinned(b.ID, b.Node)
+	return tx.wantBelow(b.ID, b.Node)
 }
 
 // Exchange swaps the names of two dentries of one place: what the syncer needs where two objects traded places.
