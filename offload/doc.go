@@ -4,6 +4,7 @@
 //
 // Words: a file is none, partial or full by its residency. A flight is one request to an endpoint for one range of one
 // version, shared by all who wait for any of it. A transfer is the durable wish to have a whole file here.
+// A walk goes through what is below a pinned directory and makes transfers of what is missing.
 //
 // Lock order: Hydrator.mu, then file.mu; no call into the cache or the source is made under Hydrator.mu, and none that
 // waits under file.mu. The lease of a node is the cache's: a file being hydrated counts as read.

@@ -3,62 +3,94 @@ package offload
 import (
 	"context"
 	"fmt"
-	"time"
+	"slices"
 
 	"vdfs/cache"
 )
 
-// Keys of transfers: who wants the bytes. A pin's is void when the pin is gone, a fetch's is not.
-const (
-	keyPin   = ""
-	keyFetch = "fetch"
-)
-
-// fetchPriority puts what a person asked for once before what pins want.
-const fetchPriority = 1
-
-// Pin keeps what is at or below the dentries here, now and in future. It refuses with a *SpaceError, changing nothing, when
-// the disk has no room for what is missing; the bytes come later: see Run and Wait.
+// Pin keeps what is at or below the dentries here, now and in future, but for names below that have another wish of their
+// own. It refuses with a *SpaceError, changing nothing, when the disk has no room for what is missing; the bytes come
+// later: see Run and WaitForPin.
 func (m *Manager) Pin(ctx context.Context, ids ...cache.DentryID) error {
-	if err := m.checkSpace(ctx, ids); err != nil {
+	if err := m.checkSpace(ctx, within(cache.Pinned), ids); err != nil {
 		return fmt.Errorf("pin: %w", err)
 	}
 	for _, id := range ids {
-		err := m.cache.Update(0, func(tx *cache.Tx) error {
-			if err := tx.SetIntent(id, cache.Pinned); err != nil {
-				return err
-			}
-			return tx.BeginWalk(id)
-		})
-		if err == nil {
-			err = m.walkPin(ctx, id)
-		}
-		if err != nil {
+		if err := m.pinAs(ctx, id, cache.Pinned); err != nil {
 			return fmt.Errorf("pin: %w", err)
 		}
 	}
 	return nil
 }
 
-// walkPin queues what is below a pinned dentry. Cut short, Run does it again.
-func (m *Manager) walkPin(ctx context.Context, id cache.DentryID) error {
-	if err := m.enqueue(ctx, id, cache.Transfer{Key: keyPin}); err != nil {
+// pinAs sets an intent that makes a dentry pinned, and queues what is below.
+func (m *Manager) pinAs(ctx context.Context, id cache.DentryID, intent cache.Intent) error {
+	defer m.walks.begin(id)()
+	err := m.cache.Update(0, func(tx *cache.Tx) error {
+		if err := tx.SetIntent(id, intent); err != nil {
+			return err
+		}
+		return tx.BeginWalk(id)
+	})
+	if err != nil {
 		return err
 	}
-	return m.cache.Update(0, func(tx *cache.Tx) error { return tx.EndWalk(id) })
+	return m.walkPin(ctx, id)
 }
 
-// Unpin takes the dentries' own wish away; what is above them decides again. Bytes stay, queued downloads lapse.
-func (m *Manager) Unpin(_ context.Context, ids ...cache.DentryID) error {
+// Unpin takes the dentries' own wish away, whichever it is; what is above them decides again. Bytes stay, queued downloads
+// lapse. Where what is above is pinned, it is Pin: what is missing is queued, or refused when there is no room for it.
+func (m *Manager) Unpin(ctx context.Context, ids ...cache.DentryID) error {
+	pinned, err := m.pinnedAbove(ids)
+	if err == nil {
+		err = m.checkSpace(ctx, within(cache.Pinned), pinned)
+	}
 	for _, id := range ids {
-		if err := m.SetIntent(id, cache.Inherited); err != nil {
-			return fmt.Errorf("unpin: %w", err)
+		if err != nil {
+			break
 		}
+		if slices.Contains(pinned, id) {
+			err = m.pinAs(ctx, id, cache.Inherited)
+		} else {
+			err = m.SetIntent(id, cache.Inherited)
+		}
+	}
+	if err != nil {
+		return fmt.Errorf("unpin: %w", err)
 	}
 	return nil
 }
 
-// SetIntent sets a dentry's own intent. For Pinned use Pin: it checks for room and queues what is below.
+// pinnedAbove are those dentries that are pinned by what is above them as soon as they have no wish of their own.
+func (m *Manager) pinnedAbove(ids []cache.DentryID) (pinned []cache.DentryID, err error) {
+	err = m.cache.View(func(tx *cache.Tx) error {
+		for _, id := range ids {
+			d, err := tx.Dentry(id)
+			if err != nil {
+				return err
+			}
+			if d.Intent == cache.Inherited || d.Parent == 0 {
+				continue // nothing changes, or nothing is above
+			}
+			above, err := tx.DentryOf(d.Parent)
+			if err != nil {
+				return err
+			}
+			intent, _, err := tx.EffectiveIntent(above.ID)
+			if err != nil {
+				return err
+			}
+			if intent == cache.Pinned {
+				pinned = append(pinned, id)
+			}
+		}
+		return nil
+	})
+	return pinned, err
+}
+
+// SetIntent sets a dentry's own intent and moves no bytes. For Pinned use Pin, and for Inherited Unpin: they check for room
+// and queue what is below.
 func (m *Manager) SetIntent(id cache.DentryID, intent cache.Intent) error {
 	return m.cache.Update(0, func(tx *cache.Tx) error {
 		if err := tx.SetIntent(id, intent); err != nil {
@@ -68,21 +100,40 @@ func (m *Manager) SetIntent(id cache.DentryID, intent cache.Intent) error {
 	})
 }
 
+// Online lets what is at or below the dentries be dropped first, but for names below that have another wish of their own,
+// and drops at once what may go: the report says what stays for now, and why. That goes when room is needed.
+func (m *Manager) Online(ctx context.Context, id cache.DentryID) (*Report, error) {
+	r := &Report{}
+	err := m.SetIntent(id, cache.Online)
+	if err == nil {
+		err = m.walk(ctx, id, within(cache.Online), func(page []cache.Entry) error {
+			return m.offloadPage(ctx, page, OffloadOptions{}, r)
+		})
+	}
+	if err == nil {
+		err = m.cache.FreeDropped()
+	}
+	if err != nil {
+		return r, fmt.Errorf("set online: %w", err)
+	}
+	return r, nil
+}
+
 // Fetch queues what is missing at or below the dentries for download, once. The rules for space are those of Pin.
 func (m *Manager) Fetch(ctx context.Context, ids ...cache.DentryID) error {
-	if err := m.checkSpace(ctx, ids); err != nil {
+	if err := m.checkSpace(ctx, everywhere, ids); err != nil {
 		return fmt.Errorf("fetch: %w", err)
 	}
 	for _, id := range ids {
-		if err := m.enqueue(ctx, id, cache.Transfer{Key: keyFetch, Priority: fetchPriority}); err != nil {
+		if err := m.enqueue(ctx, id, everywhere, cache.Transfer{Key: keyFetch, Priority: fetchPriority}); err != nil {
 			return fmt.Errorf("fetch: %w", err)
 		}
 	}
 	return nil
 }
 
-func (m *Manager) checkSpace(ctx context.Context, ids []cache.DentryID) error {
-	missing, err := m.Missing(ctx, ids...)
+func (m *Manager) checkSpace(ctx context.Context, into reach, ids []cache.DentryID) error {
+	missing, err := m.missing(ctx, into, ids)
 	if err != nil {
 		return err
 	}
@@ -94,68 +145,4 @@ func (m *Manager) checkSpace(ctx context.Context, ids []cache.DentryID) error {
 		return &SpaceError{Need: missing.Bytes, Free: stats.DiskAvailable}
 	}
 	return nil
-}
-
-// enqueue queues the files at or below a dentry that are not all here.
-func (m *Manager) enqueue(ctx context.Context, id cache.DentryID, like cache.Transfer) error {
-	return m.walk(ctx, id, func(page []cache.Entry) error {
-		var todo []cache.Entry
-		for _, e := range page {
-			if e.Node.Kind == cache.File && e.Node.Residency != cache.Full {
-				todo = append(todo, e)
-			}
-		}
-		if len(todo) == 0 {
-			return nil
-		}
-		return m.cache.Update(0, func(tx *cache.Tx) error {
-			for _, e := range todo {
-				t := like
-				t.Ino = e.Ino
-				if err := putUnlessWanted(tx, &t); err != nil {
-					return err
-				}
-			}
-			return nil
-		})
-	})
-}
-
-// putUnlessWanted queues a transfer. One that a person asked for stays theirs when a pin wants the same.
-func putUnlessWanted(tx *cache.Tx, t *cache.Transfer) error {
-	have, queued, err := tx.TransferOf(t.Ino, 0, false)
-	if err != nil {
-		return err
-	}
-	if queued && have.Key == keyFetch {
-		t.Key = keyFetch
-	}
-	return tx.PutTransfer(t)
-}
-
-// waitEvery bounds how often Wait counts while bytes arrive: a walk of a large tree is not free.
-const waitEvery = 250 * time.Millisecond
-
-// Wait returns when nothing at or below the dentries is missing, or with ctx's error. report, if given, is told now and
-// then what is left, and why it cannot be had. Somebody else has queued it: Pin or Fetch.
-func (m *Manager) Wait(ctx context.Context, report func(Missing), ids ...cache.DentryID) error {
-	ticker := time.NewTicker(waitEvery)
-	defer ticker.Stop()
-	for {
-		left, err := m.Missing(ctx, ids...)
-		if err != nil {
-			return fmt.Errorf("wait for bytes: %w", err)
-		}
-		if report != nil {
-			report(left)
-		}
-		if left.Files == 0 {
-			return nil
-		}
-		select {
-		case <-ticker.C:
-		case <-ctx.Done():
-			return ctx.Err()
-		}
-	}
 }

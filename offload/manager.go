@@ -42,6 +42,7 @@ type Manager struct {
 	now        cache.Clock
 	log        *slog.Logger
 	background int
+	walks      walks
 }
 
 // New makes a Manager. It starts nothing.

@@ -50,7 +50,7 @@ func (m *Manager) Offload(ctx context.Context, id cache.DentryID, o OffloadOptio
 			return r, fmt.Errorf("offload: %w", err)
 		}
 	}
-	err := m.walk(ctx, id, func(page []cache.Entry) error { return m.offloadPage(ctx, page, o, r) })
+	err := m.walk(ctx, id, everywhere, func(page []cache.Entry) error { return m.offloadPage(ctx, page, o, r) })
 	if err == nil {
 		err = m.cache.FreeDropped() // whoever frees room needs it now
 	}

@@ -22,10 +22,7 @@ func (m *Manager) Run(ctx context.Context) error {
 	defer m.Close()
 	wake, stop := m.cache.Watch()
 	defer stop()
-	if err := m.resumeWalks(ctx); err != nil {
-		return endOf(ctx, err)
-	}
-	r := &runner{m: m, busy: make(map[int64]bool), ended: make(chan int64)}
+	r := &runner{m: m, busy: make(map[int64]bool), ended: make(chan int64), walked: make(chan error)}
 	defer r.drain()
 	for {
 		next, err := r.begin(ctx)
@@ -38,6 +35,8 @@ func (m *Manager) Run(ctx context.Context) error {
 		case <-timer.C:
 		case id := <-r.ended:
 			delete(r.busy, id)
+		case err := <-r.walked:
+			r.endWalk(ctx, err)
 		case <-ctx.Done():
 		}
 		timer.Stop()
@@ -54,46 +53,38 @@ func endOf(ctx context.Context, err error) error {
 	return fmt.Errorf("run transfers: %w", err)
 }
 
-// resumeWalks queues what a pin that was cut short did not come to.
-func (m *Manager) resumeWalks(ctx context.Context) error {
-	var ids []cache.DentryID
-	err := m.cache.View(func(tx *cache.Tx) (err error) {
-		ids, err = tx.Walks()
-		return err
-	})
-	for _, id := range ids {
-		if err == nil {
-			err = m.walkPin(ctx, id)
-		}
-		if errors.Is(err, cache.ErrNotFound) {
-			err = m.cache.Update(0, func(tx *cache.Tx) error { return tx.EndWalk(id) })
-		}
-	}
-	return err
-}
-
-// runner is the state of Run's loop. busy belongs to the loop alone.
+// runner is the state of Run's loop. busy and walking belong to the loop alone.
 type runner struct {
-	m     *Manager
-	busy  map[int64]bool // the transfers under way
-	ended chan int64
+	m       *Manager
+	busy    map[int64]bool // the transfers under way
+	ended   chan int64
+	walking bool // what is pinned is being queued
+	walked  chan error
+	rest    int64 // no walk before this time: the last one failed
 }
 
 // begin starts due transfers as far as there is room, and answers after how long the next look is due at the latest.
 func (r *runner) begin(ctx context.Context) (time.Duration, error) {
 	var due []cache.Transfer
 	var at int64
-	var more bool
+	var more, walks bool
 	now := r.m.now().UnixNano()
 	err := r.m.cache.View(func(tx *cache.Tx) (err error) {
 		if due, err = tx.NextTransfers(false, now, 2*r.m.background); err != nil {
 			return err
 		}
-		at, more, err = tx.NextTransferTime(false)
+		if at, more, err = tx.NextTransferTime(false); err != nil {
+			return err
+		}
+		walks, err = r.m.walksDue(tx)
 		return err
 	})
 	if err != nil {
 		return 0, err
+	}
+	if walks && !r.walking && now >= r.rest {
+		r.walking = true
+		go func() { r.walked <- r.m.walkPins(ctx) }() // drain waits for it
 	}
 	for _, t := range due {
 		if r.busy[t.ID] || len(r.busy) >= r.m.background {
@@ -111,9 +102,21 @@ func (r *runner) begin(ctx context.Context) (time.Duration, error) {
 	return time.Duration(at - now), nil
 }
 
+// endWalk notes the end of a walk. One that failed, as on a full disk, is still noted in the index and done again later.
+func (r *runner) endWalk(ctx context.Context, err error) {
+	r.walking = false
+	if err != nil && ctx.Err() == nil {
+		r.m.log.Error("pinned directory not queued", "error", err)
+		r.rest = r.m.now().Add(unreachableBackoff).UnixNano()
+	}
+}
+
 func (r *runner) drain() {
 	for range len(r.busy) {
 		<-r.ended
+	}
+	if r.walking {
+		<-r.walked
 	}
 }
 

@@ -3,6 +3,7 @@ package offload
 import (
 	"context"
 	"errors"
+	"slices"
 
 	"vdfs/cache"
 )
@@ -10,9 +11,21 @@ import (
 // pageOf is how many entries a walk reads in one transaction: some tenths of a millisecond.
 const pageOf = 200
 
-// walk calls f for every file at or below a dentry, a page at a time and outside of transactions. Entries that come or go
-// meanwhile may be met or not. Directories that are not listed have nothing below them yet. Memory grows with the depth.
-func (m *Manager) walk(ctx context.Context, id cache.DentryID, page func([]cache.Entry) error) error {
+// reach says how far a walk goes into what is below a dentry whose wish is a certain intent.
+type reach func(cache.Entry) bool
+
+// everywhere: whatever the names below wish.
+func everywhere(cache.Entry) bool { return true }
+
+// within is the reach of an intent: not to names below that have another wish of their own.
+func within(intent cache.Intent) reach {
+	return func(e cache.Entry) bool { return e.Intent == cache.Inherited || e.Intent == intent }
+}
+
+// walk calls page for every file at or below a dentry within reach, a page at a time and outside of transactions. Entries
+// that come or go meanwhile may be met or not. Directories that are not listed have nothing below them yet. Memory grows
+// with the depth.
+func (m *Manager) walk(ctx context.Context, id cache.DentryID, into reach, page func([]cache.Entry) error) error {
 	var root cache.Entry
 	err := m.cache.View(func(tx *cache.Tx) (err error) {
 		root, err = tx.Entry(id)
@@ -24,10 +37,10 @@ func (m *Manager) walk(ctx context.Context, id cache.DentryID, page func([]cache
 	if root.Node.Kind != cache.Dir {
 		return page([]cache.Entry{root})
 	}
-	return m.walkDir(ctx, root.Ino, page)
+	return m.walkDir(ctx, root.Ino, into, page)
 }
 
-func (m *Manager) walkDir(ctx context.Context, dir cache.Ino, page func([]cache.Entry) error) error {
+func (m *Manager) walkDir(ctx context.Context, dir cache.Ino, into reach, page func([]cache.Entry) error) error {
 	var after cache.DentryID
 	for {
 		if err := ctx.Err(); err != nil {
@@ -42,12 +55,13 @@ func (m *Manager) walkDir(ctx context.Context, dir cache.Ino, page func([]cache.
 			return err
 		}
 		after = all[len(all)-1].ID
+		all = slices.DeleteFunc(all, func(e cache.Entry) bool { return !into(e) })
 		if err := page(all); err != nil {
 			return err
 		}
 		for _, e := range all {
 			if e.Node.Kind == cache.Dir {
-				if err := m.walkDir(ctx, e.Ino, page); err != nil {
+				if err := m.walkDir(ctx, e.Ino, into, page); err != nil {
 					return err
 				}
 			}
@@ -86,11 +100,20 @@ func (s *Missing) add(tx *cache.Tx, page []cache.Entry) error {
 	return nil
 }
 
-// Missing counts what of the files at or below the dentries is not here.
+// Missing counts what of the files at or below the dentries is not here: what Fetch would bring.
 func (m *Manager) Missing(ctx context.Context, ids ...cache.DentryID) (Missing, error) {
+	return m.missing(ctx, everywhere, ids)
+}
+
+// MissingForPin is Missing without the files below that have another wish of their own, which a pin leaves alone.
+func (m *Manager) MissingForPin(ctx context.Context, ids ...cache.DentryID) (Missing, error) {
+	return m.missing(ctx, within(cache.Pinned), ids)
+}
+
+func (m *Manager) missing(ctx context.Context, into reach, ids []cache.DentryID) (Missing, error) {
 	var sum Missing
 	for _, id := range ids {
-		err := m.walk(ctx, id, func(page []cache.Entry) error {
+		err := m.walk(ctx, id, into, func(page []cache.Entry) error {
 			return m.cache.View(func(tx *cache.Tx) error { return sum.add(tx, page) })
 		})
 		if err != nil && !errors.Is(err, cache.ErrNotFound) {

@@ -36,18 +36,23 @@ func (h fileHandler) findAll(ctx context.Context, paths []control.Path) (found, 
 
 // Pin keeps what is at or below the paths here.
 func (h fileHandler) Pin(ctx context.Context, r control.PathsRequest, report control.Report) (control.PathsResult, error) {
-	return h.bring(ctx, r, report, h.offload.Pin)
+	return h.bring(ctx, r, report, wish{h.offload.Pin, h.offload.MissingForPin, h.offload.WaitForPin})
 }
 
 // Fetch downloads what is at or below the paths, once.
 func (h fileHandler) Fetch(ctx context.Context, r control.PathsRequest, report control.Report) (control.PathsResult, error) {
-	return h.bring(ctx, r, report, h.offload.Fetch)
+	return h.bring(ctx, r, report, wish{h.offload.Fetch, h.offload.Missing, h.offload.Wait})
+}
+
+// wish is a way to have bytes here: how to queue them, to count what is missing, and to wait for it.
+type wish struct {
+	queue   func(context.Context, ...cache.DentryID) error
+	missing func(context.Context, ...cache.DentryID) (offload.Missing, error)
+	wait    func(context.Context, func(offload.Missing), ...cache.DentryID) error
 }
 
 // bring queues what is missing and, if wanted, waits for it. The result says how much that was.
-func (h fileHandler) bring(ctx context.Context, r control.PathsRequest, report control.Report,
-	queue func(context.Context, ...cache.DentryID) error,
-) (control.PathsResult, error) {
+func (h fileHandler) bring(ctx context.Context, r control.PathsRequest, report control.Report, w wish) (control.PathsResult, error) {
 	f, err := h.findAll(ctx, r.Paths)
 	out := control.PathsResult{Refused: f.refused}
 	if err != nil || len(f.ids) == 0 {
@@ -58,9 +63,9 @@ func (h fileHandler) bring(ctx context.Context, r control.PathsRequest, report c
 			return out, coded(err)
 		}
 	}
-	before, err := h.offload.Missing(ctx, f.ids...)
+	before, err := w.missing(ctx, f.ids...)
 	if err == nil {
-		err = queue(ctx, f.ids...)
+		err = w.queue(ctx, f.ids...)
 	}
 	if err != nil {
 		return out, coded(err)
@@ -69,7 +74,7 @@ func (h fileHandler) bring(ctx context.Context, r control.PathsRequest, report c
 	if !r.Wait {
 		return out, nil
 	}
-	return out, coded(h.await(ctx, f.ids, report))
+	return out, coded(h.await(ctx, f.ids, report, w))
 }
 
 // listBelow looks into every directory at or below a dentry that nobody looked into yet: only what is listed can be fetched.
@@ -108,12 +113,12 @@ func (h fileHandler) listTree(ctx context.Context, dir cache.Ino) error {
 
 // await returns when nothing is missing. Where its endpoint is away, or no byte
 // came for as long as a read would wait, it gives up: the rest stays queued.
-func (h fileHandler) await(ctx context.Context, ids []cache.DentryID, report control.Report) error {
+func (h fileHandler) await(ctx context.Context, ids []cache.DentryID, report control.Report, w wish) error {
 	ctx, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
 	var most, least int64 = 0, -1
 	moved := h.clock()
-	err := h.offload.Wait(ctx, func(left offload.Missing) {
+	err := w.wait(ctx, func(left offload.Missing) {
 		most = max(most, left.Bytes)
 		report(control.Progress{Done: most - left.Bytes, Total: most, Bytes: true})
 		if left.Bytes != least {

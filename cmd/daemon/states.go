@@ -55,9 +55,13 @@ func (s states) SetPin(ino cache.Ino, value string) error {
 		if err != nil {
 			break
 		}
-		if intent == cache.Pinned {
-			err = s.offload.Pin(context.Background(), d.ID) // no request to end it: the kernel waits
-		} else {
+		ctx := context.Background() // no request to end it: the kernel waits
+		switch intent {
+		case cache.Pinned:
+			err = s.offload.Pin(ctx, d.ID)
+		case cache.Inherited:
+			err = s.offload.Unpin(ctx, d.ID)
+		default:
 			err = s.offload.SetIntent(d.ID, intent)
 		}
 	}
