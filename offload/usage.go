@@ -64,7 +64,7 @@ func (m *Manager) count(h held, u *Usage) error {
 // Wish is an intent that somebody set, and what it decides about.
 type Wish struct {
 	Path    string
-	Dir     bool
+	Kind    cache.Kind
 	Intent  cache.Intent
 	Files   int64 // at or below, but for names with wishes of their own
 	Here    int64 // bytes of those that are here
@@ -111,7 +111,9 @@ func (m *Manager) wish(ctx context.Context, d cache.Dentry) (Wish, error) {
 	}
 	t := tour{m: m, into: within(cache.Inherited), page: func(page []held) error {
 		for _, h := range page {
-			w.Dir = w.Dir || h.ID == d.ID && h.Node.Kind == cache.Dir
+			if h.ID == d.ID {
+				w.Kind = h.Node.Kind
+			}
 		}
 		return m.files(d.ID, page, func(h held) error {
 			w.Files++

@@ -85,9 +85,9 @@ func TestWishesAreToldWithWhatTheyDecide(t *testing.T) {
 	var got []Wish
 	d.ok(d.m.Wishes(context.Background(), func(w Wish) error { got = append(got, w); return nil }))
 	want := []Wish{
-		{Path: "/dir", Dir: true, Intent: cache.Pinned, Files: 1, Here: 300},
-		{Path: "/dir/sub", Dir: true, Intent: cache.Online, Files: 1, Missing: inner.Node.Size},
-		{Path: "/dir/away", Intent: cache.Auto, Files: 1, Missing: 20},
+		{Path: "/dir", Kind: cache.Dir, Intent: cache.Pinned, Files: 1, Here: 300},
+		{Path: "/dir/sub", Kind: cache.Dir, Intent: cache.Online, Files: 1, Missing: inner.Node.Size},
+		{Path: "/dir/away", Kind: cache.File, Intent: cache.Auto, Files: 1, Missing: 20},
 	}
 	if !slices.Equal(got, want) {
 		t.Errorf("got  %+v\nwant %+v", got, want)

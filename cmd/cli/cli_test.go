@@ -48,7 +48,7 @@ func TestEveryErrorClassHasItsExitCode(t *testing.T) {
 func TestCommandLinesThatMakeNoSenseAreUsageErrors(t *testing.T) {
 	t.Parallel()
 	for _, line := range []string{
-		"nonsense", "mount", "mount a b", "mount --nonsense a", "unmount", "info", "pin", "status --json --state", "pause soon", "pause -- -3s",
+		"nonsense", "mount", "mount a b", "mount --nonsense a", "unmount", "info", "pin", "online", "pins x", "du --all", "status --json --state", "pause soon", "pause -- -3s",
 		"queue x", "conduit create x", "conflicts resolve x", "conflicts resolve x --keep all", "conflicts resolve x --keep merged",
 		"conflicts resolve x y --keep local", "sync --timeout soon", "conduit show", "service x", "service install a b", "service remove x", "mount x --from onedrive:/a", "mount x --from dir:",
 	} {
@@ -69,7 +69,7 @@ func TestVerbsWithoutADaemonSaySo(t *testing.T) {
 	t.Parallel()
 	for _, line := range []string{
 		"status", "status --json", "ls", "sync", "queue", "errors", "history", "conflicts", "conduit list", "pause", "resume",
-		"info /nowhere", "pin /nowhere", "offload /nowhere", "status /nowhere", "unmount /nowhere", "doctor", "conflicts show /nowhere",
+		"pins", "du", "redundancy --json", "du /nowhere", "redundancy /nowhere", "online /nowhere", "info /nowhere", "pin /nowhere", "offload /nowhere", "status /nowhere", "unmount /nowhere", "doctor", "conflicts show /nowhere",
 	} {
 		t.Run(line, func(t *testing.T) {
 			t.Parallel()
@@ -94,8 +94,8 @@ func TestHelpListsExactlyTheVerbsThatWork(t *testing.T) {
 		verbs = append(verbs, strings.Fields(line)[0])
 	}
 	want := []string{
-		"completion", "conduit", "conflicts", "doctor", "errors", "fetch", "help", "history", "info", "ls", "mount",
-		"offload", "pause", "pin", "queue", "resume", "service", "status", "sync", "unmount", "unpin", "version",
+		"completion", "conduit", "conflicts", "doctor", "du", "errors", "fetch", "help", "history", "info", "ls", "mount",
+		"offload", "online", "pause", "pin", "pins", "queue", "redundancy", "resume", "service", "status", "sync", "unmount", "unpin", "version",
 	}
 	if !slices.Equal(verbs, want) {
 		t.Errorf("got  %v\nwant %v", verbs, want)
@@ -158,6 +158,9 @@ func TestJSONHasTheFieldsOfTheContract(t *testing.T) {
 			control.Info{},
 			"path kind ino size mtime residency local_bytes sync pin pin_from pin_path hash version conduits copies open_handles error",
 		},
+		"pin":        {control.PinInfo{}, "path kind pin files local_bytes missing_bytes"},
+		"du":         {control.DiskUse{}, "path files pinned_bytes cached_bytes partial_bytes dirty_bytes trash_bytes other_bytes total_bytes"},
+		"redundancy": {control.FileCopies{}, "path size copies proved local"},
 		"copy":       {control.Copy{}, "endpoint verified_at"},
 		"queue item": {control.QueueItem{}, "id conduit path origin operation status attempts next_attempt error created"},
 		"conflict":   {control.ConflictInfo{}, "id path conflict_path type strategy local remote state"},
@@ -193,6 +196,27 @@ func TestSizesAndTimesAreForPeople(t *testing.T) {
 	}
 	if since(now, nil) != "never" {
 		t.Error("a missing time is not never")
+	}
+}
+
+func TestAListIsPrintedInPiecesAsItWouldBeWhole(t *testing.T) {
+	t.Parallel()
+	for n := range 3 {
+		var pieces, whole bytes.Buffer
+		list := jsonList{app: &app{Streams: Streams{Out: &pieces}}}
+		all := []control.FileCopies{}
+		for i := range n {
+			all = append(all, control.FileCopies{Path: control.Path(fmt.Sprint("/\xff", i)), Copies: i})
+			if err := list.add(all[i]); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := errors.Join(list.end(), (&app{Streams: Streams{Out: &whole}}).printJSON(all)); err != nil {
+			t.Fatal(err)
+		}
+		if pieces.String() != whole.String() {
+			t.Errorf("%d: got\n%s\nwant\n%s", n, pieces.String(), whole.String())
+		}
 	}
 }
 

@@ -20,6 +20,38 @@ func (a *app) printJSON(v any) error {
 	return a.print(string(data) + "\n")
 }
 
+// jsonList prints a list as printJSON does, element by element: a long one is never held whole.
+type jsonList struct {
+	app    *app
+	indent string // of the list itself
+	n      int
+}
+
+func (l *jsonList) add(v any) error {
+	inside := l.indent + "  "
+	data, err := json.MarshalIndent(v, inside, "  ")
+	if err != nil {
+		return fmt.Errorf("encode output: %w", err)
+	}
+	before := ",\n"
+	if l.n++; l.n == 1 {
+		before = "[\n"
+	}
+	return l.app.print(before + inside + string(data))
+}
+
+// end closes the list. Only one that is a value of its own ends its line.
+func (l *jsonList) end() error {
+	text := "\n" + l.indent + "]"
+	if l.n == 0 {
+		text = "[]"
+	}
+	if l.indent == "" {
+		text += "\n"
+	}
+	return l.app.print(text)
+}
+
 // print writes data to stdout; a reader that went away is an error.
 func (a *app) print(text string) error {
 	if _, err := io.WriteString(a.Out, text); err != nil {

@@ -29,7 +29,7 @@ func (a *app) onPaths(ctx context.Context, verb string, args []string, r control
 func (a *app) unpin() *cobra.Command {
 	return &cobra.Command{
 		Use:     "unpin PATH...",
-		Short:   "Undo a pin: back to what the directory above says",
+		Short:   "Undo pin and online: back to what the directory above says",
 		Example: `  vdfs unpin ~/Drive/Work`,
 		Args:    between(1, many),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -38,6 +38,29 @@ func (a *app) unpin() *cobra.Command {
 			})
 		},
 	}
+}
+
+func (a *app) online() *cobra.Command {
+	return &cobra.Command{
+		Use:   "online PATH...",
+		Short: "Keep files at their storage: drop their bytes here when nobody uses them",
+		Long: `Drops the bytes of files that their storage has proved to keep, now or when they
+may go, before those of other files. They stay listed and come back when they are
+read. Pins below stay. vdfs unpin undoes it.`,
+		Example: `  vdfs online ~/Drive/Films`,
+		Args:    between(1, many),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return a.onPaths(cmd.Context(), "online", args, control.PathsRequest{}, onlineText)
+		},
+	}
+}
+
+func onlineText(r control.PathsResult) string {
+	text := fmt.Sprintf("online: freed %s of %s", size(r.Bytes), plural(r.Files, "file"))
+	if r.Kept > 0 {
+		text += fmt.Sprintf("; %s may not go yet", plural(r.Kept, "more file"))
+	}
+	return text
 }
 
 func (a *app) pin() *cobra.Command {

@@ -53,6 +53,27 @@ func Delete(ctx context.Context, c *Client, path string) error {
 
 // Stream sends req, calls report with each progress line and returns the result.
 func Stream[T any](ctx context.Context, c *Client, path string, req any, report Report) (T, error) {
+	return lineByLine[T](ctx, c, path, req, func(e event) error {
+		if e.Progress != nil {
+			report(*e.Progress)
+		}
+		return nil
+	})
+}
+
+// Items sends req, calls item with each item as it comes and returns the result. An error of item's ends the request.
+func Items[I, T any](ctx context.Context, c *Client, path string, req any, item func(I) error) (T, error) {
+	return lineByLine[T](ctx, c, path, req, func(e event) error {
+		var i I
+		if err := json.Unmarshal(e.Item, &i); err != nil {
+			return fmt.Errorf("decode answer of the daemon: %w", err)
+		}
+		return item(i)
+	})
+}
+
+// lineByLine calls line with each line of an answer that is neither an error nor the result.
+func lineByLine[T any](ctx context.Context, c *Client, path string, req any, line func(event) error) (T, error) {
 	var result T
 	resp, err := c.send(ctx, http.MethodPost, path, req)
 	if err != nil {
@@ -68,13 +89,14 @@ func Stream[T any](ctx context.Context, c *Client, path string, req any, report 
 		switch {
 		case e.Error != nil:
 			return result, e.Error
-		case e.Progress != nil:
-			report(*e.Progress)
-		default:
+		case e.Result != nil:
 			if err := json.Unmarshal(e.Result, &result); err != nil {
 				return result, fmt.Errorf("decode answer of the daemon: %w", err)
 			}
 			return result, nil
+		}
+		if err := line(e); err != nil {
+			return result, err
 		}
 	}
 }

@@ -8,7 +8,6 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
-	"sync"
 	"time"
 )
 
@@ -29,8 +28,12 @@ type FileHandler interface {
 	List(ctx context.Context, r ListRequest) (Listing, error)
 	Pin(ctx context.Context, r PathsRequest, p Report) (PathsResult, error)
 	Unpin(ctx context.Context, r PathsRequest, p Report) (PathsResult, error)
+	Online(ctx context.Context, r PathsRequest, p Report) (PathsResult, error)
 	Fetch(ctx context.Context, r PathsRequest, p Report) (PathsResult, error)
 	Offload(ctx context.Context, r PathsRequest, p Report) (PathsResult, error)
+	DiskUse(ctx context.Context, r Paths) (DiskUses, error)
+	Pins(ctx context.Context, r None, item func(PinInfo) error) (None, error)
+	Redundancy(ctx context.Context, r RedundancyRequest, item func(FileCopies) error) (Redundancy, error)
 }
 
 // SyncHandler answers for the work with the endpoints.
@@ -101,8 +104,12 @@ func routeFiles(mux *http.ServeMux, f FileHandler) {
 	post(mux, "POST /v1/list", f.List)
 	stream(mux, "POST /v1/pin", f.Pin)
 	stream(mux, "POST /v1/unpin", f.Unpin)
+	stream(mux, "POST /v1/online", f.Online)
 	stream(mux, "POST /v1/fetch", f.Fetch)
 	stream(mux, "POST /v1/offload", f.Offload)
+	post(mux, "POST /v1/du", f.DiskUse)
+	items(mux, "POST /v1/pins", f.Pins)
+	items(mux, "POST /v1/redundancy", f.Redundancy)
 }
 
 func routeSync(mux *http.ServeMux, s SyncHandler) {
@@ -165,65 +172,6 @@ func post[R, T any](mux *http.ServeMux, pattern string, f func(context.Context, 
 		v, err := f(r.Context(), req)
 		answer(w, v, why(r.Context(), err))
 	})
-}
-
-// event is one line of a streamed answer: exactly one field is set.
-type event struct {
-	Progress *Progress       `json:"progress,omitempty"`
-	Result   json.RawMessage `json:"result,omitempty"`
-	Error    *Error          `json:"error,omitempty"`
-}
-
-// stream serves a request whose answer is progress and then a result, a line each.
-func stream[R, T any](mux *http.ServeMux, pattern string, f func(context.Context, R, Report) (T, error)) {
-	mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
-		req, err := body[R](w, r)
-		if err != nil {
-			fail(w, err)
-			return
-		}
-		out := newLines(w)
-		v, err := f(r.Context(), req, func(p Progress) { out.send(event{Progress: &p}) })
-		if err != nil {
-			out.send(event{Error: AsError(why(r.Context(), err))})
-			return
-		}
-		data, err := json.Marshal(v)
-		if err != nil {
-			out.send(event{Error: AsError(err)})
-			return
-		}
-		out.send(event{Result: data})
-	})
-}
-
-// why replaces the bare end of a context by its cause.
-func why(ctx context.Context, err error) error {
-	if errors.Is(err, context.Canceled) && context.Cause(ctx) != nil {
-		return context.Cause(ctx)
-	}
-	return err
-}
-
-// lines writes one JSON value per line and lets each out at once.
-type lines struct {
-	mu  sync.Mutex
-	enc *json.Encoder
-	w   http.ResponseWriter
-}
-
-func newLines(w http.ResponseWriter) *lines {
-	w.Header().Set("Content-Type", "application/x-ndjson")
-	return &lines{enc: json.NewEncoder(w), w: w}
-}
-
-// send drops what cannot be written: then the client is gone, and the request's context says so.
-func (l *lines) send(e event) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.enc.Encode(e) == nil {
-		_ = http.NewResponseController(l.w).Flush()
-	}
 }
 
 // body reads a request: exactly one JSON value without unknown fields, or nothing.

@@ -67,6 +67,30 @@ func (b *backend) Unpin(ctx context.Context, r PathsRequest, p Report) (PathsRes
 	return b.long(ctx, r, p)
 }
 
+func (b *backend) Online(ctx context.Context, r PathsRequest, p Report) (PathsResult, error) {
+	return b.long(ctx, r, p)
+}
+
+func (b *backend) DiskUse(_ context.Context, r Paths) (DiskUses, error) {
+	return DiskUses{Usage: []DiskUse{{Path: r.Paths[0]}}}, b.note(r)
+}
+
+func (b *backend) Pins(_ context.Context, _ None, item func(PinInfo) error) (None, error) {
+	return None{}, errors.Join(item(PinInfo{Path: "/p\xff"}), item(PinInfo{Path: "/q"}), b.err)
+}
+
+// Redundancy answers without an end, if it is to block.
+func (b *backend) Redundancy(ctx context.Context, r RedundancyRequest, item func(FileCopies) error) (Redundancy, error) {
+	err := item(FileCopies{Path: "/f", Copies: 1})
+	for b.block != nil && err == nil {
+		err = item(FileCopies{Path: "/f", Copies: 1})
+	}
+	if b.block != nil {
+		b.ended <- err
+	}
+	return Redundancy{Files: 2, AtRisk: 1}, errors.Join(err, b.note(r))
+}
+
 func (b *backend) Fetch(ctx context.Context, r PathsRequest, p Report) (PathsResult, error) {
 	return b.long(ctx, r, p)
 }
@@ -185,6 +209,48 @@ func TestALongRequestReportsProgressThenItsResult(t *testing.T) {
 	}
 	if want := []Progress{{Done: 1, Total: 2}, {Done: 2, Total: 2}}; !reflect.DeepEqual(seen, want) {
 		t.Fatalf("progress %v", seen)
+	}
+}
+
+func TestItemsComeOneByOneAndThenTheResult(t *testing.T) {
+	t.Parallel()
+	b := &backend{}
+	c := serve(t, b, socketPath(t))
+	var pins []Path
+	_, err := Items[PinInfo, None](t.Context(), c, "/v1/pins", None{}, func(p PinInfo) error { pins = append(pins, p.Path); return nil })
+	if err != nil || !reflect.DeepEqual(pins, []Path{"/p\xff", "/q"}) {
+		t.Errorf("pins %q, %v", pins, err)
+	}
+	var files []FileCopies
+	r, err := Items[FileCopies, Redundancy](t.Context(), c, "/v1/redundancy", RedundancyRequest{Paths: []Path{"/a"}, All: true}, func(f FileCopies) error {
+		files = append(files, f)
+		return nil
+	})
+	if err != nil || len(files) != 1 || files[0].Copies != 1 || r.Files != 2 || r.AtRisk != 1 {
+		t.Errorf("%v, %+v, %v", files, r, err)
+	}
+	b.err = &Error{Code: Refused, Message: "because"}
+	if _, err := Items[PinInfo, None](t.Context(), c, "/v1/pins", None{}, func(PinInfo) error { return nil }); err == nil || !strings.Contains(err.Error(), "because") {
+		t.Errorf("an error after items: %v", err)
+	}
+}
+
+func TestItemsThatNobodyReadsAreNotSoughtAnyMore(t *testing.T) {
+	t.Parallel()
+	b := &backend{block: make(chan struct{}), ended: make(chan error, 1)}
+	c := serve(t, b, socketPath(t))
+	enough := errors.New("enough")
+	_, err := Items[FileCopies, Redundancy](t.Context(), c, "/v1/redundancy", RedundancyRequest{}, func(FileCopies) error { return enough })
+	if !errors.Is(err, enough) {
+		t.Fatalf("client: %v", err)
+	}
+	select {
+	case err := <-b.ended:
+		if err == nil {
+			t.Error("it ended by itself")
+		}
+	case <-time.After(10 * time.Second):
+		t.Fatal("the handler goes on without its client")
 	}
 }
 

@@ -138,7 +138,7 @@ type ListEntry struct {
 	State  string    `json:"state"`
 }
 
-// PathsRequest is the body of POST /v1/pin, /v1/unpin, /v1/fetch and /v1/offload.
+// PathsRequest is the body of POST /v1/pin, /v1/unpin, /v1/online, /v1/fetch and /v1/offload.
 type PathsRequest struct {
 	Paths         []Path `json:"paths"`
 	Wait          bool   `json:"wait,omitempty"`           // pin, fetch: answer when the bytes are here
@@ -146,11 +146,65 @@ type PathsRequest struct {
 	DryRun        bool   `json:"dry_run,omitempty"`        // offload: only say what would happen
 }
 
-// PathsResult is the result of those four.
+// PathsResult is the result of those five.
 type PathsResult struct {
 	Paths   int64     `json:"paths"` // of the request, that were done
 	Files   int64     `json:"files"` // at or below them that had something to do
 	Bytes   int64     `json:"bytes"` // freed, queued or fetched
+	Kept    int64     `json:"kept"`  // online: files that may not be dropped now
+	Refused []Refusal `json:"refused"`
+}
+
+// PinInfo is one item of POST /v1/pins, an intent that somebody set; `vdfs pins --json` prints a list of them.
+type PinInfo struct {
+	Path    Path   `json:"path"`
+	Kind    string `json:"kind"`          // as in Info
+	Pin     string `json:"pin"`           // pinned, online, auto, excluded
+	Files   int64  `json:"files"`         // at or below, but for those with intents of their own
+	Here    int64  `json:"local_bytes"`   // of theirs
+	Missing int64  `json:"missing_bytes"` // of theirs
+}
+
+// DiskUses answers POST /v1/du.
+type DiskUses struct {
+	Usage   []DiskUse `json:"usage"`
+	Refused []Refusal `json:"refused"`
+}
+
+// DiskUse is what the drive keeps here at or below a path, in bytes by what may become of them; `vdfs du --json` prints a list.
+// Every byte counts in one of them and in the total. Trash and Other are of the whole drive and else 0.
+type DiskUse struct {
+	Path    Path  `json:"path"`
+	Files   int64 `json:"files"`         // that have bytes here
+	Pinned  int64 `json:"pinned_bytes"`  // always here
+	Cached  int64 `json:"cached_bytes"`  // can be dropped when room is needed
+	Partial int64 `json:"partial_bytes"` // of files that are not here whole; can be dropped, too
+	Dirty   int64 `json:"dirty_bytes"`   // not sent yet, or at no endpoint: never dropped
+	Trash   int64 `json:"trash_bytes"`   // of versions that were replaced or deleted
+	Other   int64 `json:"other_bytes"`   // of files that are removed and still open, and what came meanwhile
+	Total   int64 `json:"total_bytes"`
+}
+
+// RedundancyRequest is the body of POST /v1/redundancy.
+type RedundancyRequest struct {
+	Paths []Path `json:"paths"`
+	All   bool   `json:"all,omitempty"` // not only files with fewer than two copies
+}
+
+// FileCopies is one item of POST /v1/redundancy: how many whole copies of a file's present version are known.
+type FileCopies struct {
+	Path   Path  `json:"path"`
+	Size   int64 `json:"size"`
+	Copies int   `json:"copies"` // in all
+	Proved int   `json:"proved"` // endpoints that have proved to store it
+	Here   bool  `json:"local"`  // it is here whole
+}
+
+// Redundancy is the result of POST /v1/redundancy. Bytes are those of the files at risk.
+type Redundancy struct {
+	Files   int64     `json:"files"`   // looked at; empty ones are not
+	AtRisk  int64     `json:"at_risk"` // with fewer than two copies
+	Bytes   int64     `json:"at_risk_bytes"`
 	Refused []Refusal `json:"refused"`
 }
 

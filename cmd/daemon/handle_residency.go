@@ -169,6 +169,28 @@ func (h fileHandler) Unpin(ctx context.Context, r control.PathsRequest, _ contro
 	return out, nil
 }
 
+// Online has what is at or below the paths dropped when nobody uses it, and at once what may go now.
+func (h fileHandler) Online(ctx context.Context, r control.PathsRequest, report control.Report) (control.PathsResult, error) {
+	f, err := h.findAll(ctx, r.Paths)
+	out := control.PathsResult{Refused: f.refused}
+	if err != nil {
+		return out, err
+	}
+	h.awaitCloses(ctx)
+	for i, id := range f.ids {
+		did, err := h.offload.Online(ctx, id)
+		if err != nil {
+			return out, coded(err)
+		}
+		out.Paths++
+		out.Files += int64(did.Files)
+		out.Bytes += did.Freed
+		out.Kept += int64(len(did.Skipped) + did.Omitted)
+		report(control.Progress{Done: int64(i + 1), Total: int64(len(f.ids))})
+	}
+	return out, nil
+}
+
 // Offload frees what may go at or below the paths; what must stay is named with its reason.
 func (h fileHandler) Offload(ctx context.Context, r control.PathsRequest, report control.Report) (control.PathsResult, error) {
 	f, err := h.findAll(ctx, r.Paths)

@@ -1,0 +1,188 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"vdfs/cmd/control"
+)
+
+func (a *app) pins() *cobra.Command {
+	var asJSON bool
+	cmd := &cobra.Command{
+		Use:   "pins",
+		Short: "Show what was pinned or set online, and the bytes it decides about",
+		Example: `  vdfs pins
+  vdfs pins --json`,
+		Args: noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error { return a.runPins(cmd.Context(), asJSON) },
+	}
+	cmd.Flags().BoolVar(&asJSON, "json", false, "as JSON")
+	return cmd
+}
+
+const pinLine = "%-8s %9s %9s %7s  %s\n"
+
+func (a *app) runPins(ctx context.Context, asJSON bool) error {
+	client, err := a.own(ctx)
+	if err != nil {
+		return err
+	}
+	list := jsonList{app: a}
+	lines := 0
+	_, err = control.Items[control.PinInfo, control.None](ctx, client, "/v1/pins", control.None{}, func(p control.PinInfo) error {
+		if asJSON {
+			return list.add(p)
+		}
+		text := fmt.Sprintf(pinLine, p.Pin, size(p.Here), size(p.Missing), fmt.Sprint(p.Files), a.shown(string(p.Path)))
+		if lines++; lines == 1 {
+			text = a.paint(bold, fmt.Sprintf(pinLine, "PIN", "HERE", "MISSING", "FILES", "PATH")) + text
+		}
+		return a.print(text)
+	})
+	switch {
+	case err != nil:
+		return err
+	case asJSON:
+		return list.end()
+	case lines == 0:
+		a.say("nothing is pinned")
+	}
+	return nil
+}
+
+func (a *app) du() *cobra.Command {
+	var asJSON bool
+	cmd := &cobra.Command{
+		Use:   "du [PATH...]",
+		Short: "Show what takes local space: pinned, cached, partial, dirty (not sent)",
+		Long: `Counts the bytes that are on this machine at or below the paths, or of the whole
+drive. Pinned bytes stay. Cached ones, and those of partial files, go when room is
+needed. Dirty ones are at no storage yet and never go.`,
+		Example: `  vdfs du                      the whole drive, with its trash
+  vdfs du ~/Drive/Work ~/Drive/Films`,
+		Args: between(0, many),
+		RunE: func(cmd *cobra.Command, args []string) error { return a.runDu(cmd.Context(), args, asJSON) },
+	}
+	cmd.Flags().BoolVar(&asJSON, "json", false, "as JSON")
+	return cmd
+}
+
+func (a *app) runDu(ctx context.Context, args []string, asJSON bool) error {
+	all := []control.DiskUse{}
+	err := a.onPathsOrDrive(ctx, args, func(g *group) ([]control.Refusal, bool, error) {
+		r, err := control.Post[control.DiskUses](ctx, g.client, "/v1/du", control.Paths{Paths: g.paths})
+		all = append(all, r.Usage...)
+		return r.Refused, len(r.Usage) > 0, err
+	})
+	if asJSON {
+		return first(a.printJSON(all), err)
+	}
+	if len(all) == 0 {
+		return err
+	}
+	t := table{colour: a.heading(-1)}
+	t.add("TOTAL", "PINNED", "CACHED", "PARTIAL", "DIRTY", "PATH")
+	for _, u := range all {
+		t.add(size(u.Total), size(u.Pinned), size(u.Cached), size(u.Partial), size(u.Dirty), a.shown(string(u.Path)))
+	}
+	text := t.String()
+	if len(args) == 0 {
+		text += fmt.Sprintf("in the total: %s in the trash, %s of removed files that are still open\n", size(all[0].Trash), size(all[0].Other))
+	}
+	return first(a.print(text), err)
+}
+
+// onPathsOrDrive is each, or without any path once for the drive of the environment.
+func (a *app) onPathsOrDrive(ctx context.Context, args []string, f func(*group) ([]control.Refusal, bool, error)) error {
+	if len(args) > 0 {
+		return a.each(ctx, args, f)
+	}
+	client, err := a.own(ctx)
+	if err != nil {
+		return err
+	}
+	_, _, err = f(&group{client: client, paths: []control.Path{}})
+	return err
+}
+
+func (a *app) redundancy() *cobra.Command {
+	var asJSON, everything bool
+	cmd := &cobra.Command{
+		Use:   "redundancy [PATH...]",
+		Short: "Show the files of which fewer than two whole copies are known",
+		Long: `Counts for every file the whole copies of its present version: one for each
+storage that has proved to keep it, and one if it is all on this machine. Nobody is
+asked anything. Empty files do not count.`,
+		Example: `  vdfs redundancy
+  vdfs redundancy ~/Drive/Photos --all`,
+		Args: between(0, many),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return a.runRedundancy(cmd.Context(), args, everything, asJSON)
+		},
+	}
+	cmd.Flags().BoolVar(&everything, "all", false, "every file with the number of its copies")
+	cmd.Flags().BoolVar(&asJSON, "json", false, "as JSON")
+	return cmd
+}
+
+const copyLine = "%6s %6s %-5s %9s  %s\n"
+
+func (a *app) runRedundancy(ctx context.Context, args []string, everything, asJSON bool) error {
+	out := copiesOut{app: a, asJSON: asJSON, list: jsonList{app: a, indent: "  "}}
+	var sum control.Redundancy
+	err := a.onPathsOrDrive(ctx, args, func(g *group) ([]control.Refusal, bool, error) {
+		r, err := control.Items[control.FileCopies, control.Redundancy](ctx, g.client, "/v1/redundancy",
+			control.RedundancyRequest{Paths: g.paths, All: everything}, out.file)
+		sum.Files, sum.AtRisk, sum.Bytes = sum.Files+r.Files, sum.AtRisk+r.AtRisk, sum.Bytes+r.Bytes
+		return r.Refused, r.Files > 0, err
+	})
+	if err != nil && sum.Files == 0 {
+		return err
+	}
+	if asJSON {
+		if perr := first(out.begin(), out.list.end()); perr != nil {
+			return perr
+		}
+		rest := fmt.Sprintf(",\n  \"checked\": %d,\n  \"at_risk\": %d,\n  \"at_risk_bytes\": %d\n}\n", sum.Files, sum.AtRisk, sum.Bytes)
+		return first(a.print(rest), err)
+	}
+	a.say("%d of %s: fewer than two copies are known (%s)", sum.AtRisk, plural(sum.Files, "file"), size(sum.Bytes))
+	return err
+}
+
+// copiesOut prints files as they come.
+type copiesOut struct {
+	app    *app
+	asJSON bool
+	list   jsonList
+	begun  bool
+}
+
+// begin prints what comes before the first file, once.
+func (o *copiesOut) begin() error {
+	if o.begun {
+		return nil
+	}
+	o.begun = true
+	if o.asJSON {
+		return o.app.print("{\n  \"files\": ")
+	}
+	return o.app.print(o.app.paint(bold, fmt.Sprintf(copyLine, "COPIES", "PROVED", "HERE", "SIZE", "PATH")))
+}
+
+func (o *copiesOut) file(c control.FileCopies) error {
+	if err := o.begin(); err != nil {
+		return err
+	}
+	if o.asJSON {
+		return o.list.add(c)
+	}
+	here := "no"
+	if c.Here {
+		here = "yes"
+	}
+	return o.app.print(fmt.Sprintf(copyLine, fmt.Sprint(c.Copies), fmt.Sprint(c.Proved), here, size(c.Size), o.app.shown(string(c.Path))))
+}
