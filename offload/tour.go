@@ -2,6 +2,7 @@ package offload
 
 import (
 	"context"
+	"errors"
 	"slices"
 
 	"vdfs/cache"
@@ -83,7 +84,7 @@ func (t tour) read(dir held, after cache.DentryID) ([]held, error) {
 }
 
 // files calls f for the files of a page that are told here: one that has several names at or below top only once, at the
-// oldest of those.
+// oldest of those. One that is open for writing is told as long as it is now.
 func (m *Manager) files(top cache.DentryID, page []held, f func(held) error) error {
 	for _, h := range page {
 		if h.Node.Kind != cache.File {
@@ -96,6 +97,18 @@ func (m *Manager) files(top cache.DentryID, page []held, f func(held) error) err
 			}
 			if !first {
 				continue
+			}
+		}
+		if h.Node.Writing {
+			live, err := m.cache.Attr(h.Ino)
+			if errors.Is(err, cache.ErrNotFound) {
+				continue // it went meanwhile
+			}
+			if err != nil {
+				return err
+			}
+			if h.Node = live; live.Residency == cache.Full {
+				h.Present = live.Size
 			}
 		}
 		if err := f(h); err != nil {

@@ -33,6 +33,9 @@ func TestUsageTellsWhatMayBecomeOfTheBytesHere(t *testing.T) {
 	d.ok(err)
 	_, err = o.WriteAt(pattern(7), 0)
 	d.ok(err)
+	if got := d.usage(own.ID); got != (Usage{Files: 1, Dirty: 7}) {
+		t.Errorf("while it is written: %+v", got)
+	}
 	d.ok(o.Close())
 
 	got := d.usage(dir.ID)
@@ -115,9 +118,9 @@ func TestCopiesTellWhatHasOnlyOne(t *testing.T) {
 	d.full(both)
 	_, o, err := d.c.Create(cache.RootIno, "own", 0o644, cache.Caller{})
 	d.ok(err)
-	_, err = o.WriteAt(pattern(7), 0)
+	_, err = o.WriteAt(pattern(7), 0) // and it stays open
 	d.ok(err)
-	d.ok(o.Close())
+	defer func() { d.ok(o.Close()) }()
 	for most, want := range map[int][]Copies{
 		-1: {{"/both", 3, 1, true}, {"/one", 3, 1, false}, {"/weak", 3, 0, false}, {"/own", 7, 0, true}},
 		1:  {{"/one", 3, 1, false}, {"/weak", 3, 0, false}, {"/own", 7, 0, true}},

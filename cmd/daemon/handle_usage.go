@@ -12,6 +12,7 @@ import (
 // DiskUse counts what is here at or below the paths; with no path, of the whole drive.
 func (h fileHandler) DiskUse(ctx context.Context, r control.Paths) (control.DiskUses, error) {
 	out := control.DiskUses{Usage: []control.DiskUse{}, Refused: []control.Refusal{}}
+	h.awaitCloses(ctx)
 	if len(r.Paths) == 0 {
 		all, err := h.wholeUse(ctx)
 		out.Usage = append(out.Usage, all)
@@ -69,6 +70,7 @@ func (h fileHandler) Redundancy(ctx context.Context, r control.RedundancyRequest
 	if len(r.Paths) == 0 {
 		r.Paths = []control.Path{"/"}
 	}
+	h.awaitCloses(ctx)
 	f, err := h.findAll(ctx, r.Paths)
 	sum := control.Redundancy{Refused: f.refused}
 	most := 1
