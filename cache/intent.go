@@ -21,24 +21,27 @@ func (tx *Tx) EffectiveIntent(id DentryID) (Intent, DentryID, error) {
 }
 
 // SetIntent sets a dentry's own intent; Inherited takes it away. A file that becomes pinned and has bytes missing is queued
-// for download; for a directory it is noted that what is below is to be walked.
+// for download; for a directory it is noted that what is below is to be walked. Excluded hides the name, anything else shows
+// it again; ErrBusy: the root and the directories of places cannot be hidden.
 func (tx *Tx) SetIntent(id DentryID, intent Intent) error {
-	ino, ok, err := get(tx, (*row).int, "UPDATE dentries SET intent = ? WHERE id = ? RETURNING ino", intent, id)
-	if err == nil && !ok {
-		err = ErrNotFound
-	}
+	fail := func(err error) error { return fmt.Errorf("set intent of dentry %d: %w", id, err) }
+	e, err := tx.Entry(id)
 	if err != nil {
-		return fmt.Errorf("set intent of dentry %d: %w", id, err)
+		return fail(err)
+	}
+	if err := tx.exec("UPDATE dentries SET intent = ? WHERE id = ?", intent, id); err != nil {
+		return fail(err)
 	}
 	tx.marked = true
+	if e.Hidden() != (intent == Excluded) {
+		if err := tx.turn(e.Dentry, e.Node); err != nil {
+			return fail(err)
+		}
+	}
 	if intent != Pinned {
 		return nil
 	}
-	n, err := tx.Node(Ino(ino))
-	if err != nil {
-		return err
-	}
-	return tx.wantBelow(id, n)
+	return tx.wantBelow(id, e.Node)
 }
 
 // wantBelow is wantPinned for a name that may be a directory with names below: those are many, so whoever works off the

@@ -13,9 +13,13 @@ const (
 
 // Lookup finds a name in a directory. ErrNotListed: it is not there, and the directory's children are not all known.
 func (c *Cache) Lookup(parent Ino, name string) (Entry, error) {
+	return c.lookup(parent, name, (*Tx).mustEntry)
+}
+
+func (c *Cache) lookup(parent Ino, name string, find func(*Tx, Ino, string) (Entry, error)) (Entry, error) {
 	var e Entry
 	err := c.read(func(tx *Tx) (err error) {
-		e, err = tx.mustEntry(parent, name)
+		e, err = find(tx, parent, name)
 		return err
 	})
 	if err == nil {
@@ -213,50 +217,6 @@ func (c *Cache) remove(verb string, parent Ino, name string, check func(Node) er
 		return fmt.Errorf("%s %q: %w", verb, name, err)
 	}
 	return nil
-}
-
-// ReadDir reads up to limit entries of a directory in the order of their dentry ids, beginning after one of them: an
-// entry that stays is seen exactly once, whatever else comes and goes. Without withNodes only Ino and Kind of the nodes
-// are filled in. ErrNotListed: not all children are known, so none are shown.
-func (c *Cache) ReadDir(ino Ino, after DentryID, limit int, withNodes bool) ([]Entry, error) {
-	var out []Entry
-	err := c.view(func(tx *Tx) error {
-		if after == 0 {
-			n, err := tx.Node(ino)
-			switch {
-			case err != nil:
-				return err
-			case n.Kind != Dir:
-				return ErrNotDir
-			case n.Listing != Listed:
-				return ErrNotListed
-			}
-		}
-		var err error
-		if withNodes {
-			out, err = tx.Children(ino, after, limit)
-		} else {
-			out, err = tx.names(ino, after, limit)
-		}
-		return err
-	})
-	for i := range out {
-		if err == nil && withNodes {
-			err = c.live(&out[i].Node)
-		}
-	}
-	if err != nil {
-		return nil, fmt.Errorf("read directory %d: %w", ino, err)
-	}
-	return out, nil
-}
-
-func (tx *Tx) names(parent Ino, after DentryID, limit int) ([]Entry, error) {
-	return list(tx, func(r *row) Entry {
-		e := Entry{Dentry: scanDentry(r)}
-		e.Node = Node{Ino: e.Ino, Kind: Kind(r.int())}
-		return e
-	}, "SELECT "+dentryCols+", n.kind"+fromEntry+"WHERE d.parent = ? AND d.id > ? ORDER BY d.id LIMIT ?", parent, after, limit)
 }
 
 // ParentOf is the directory that a directory is in; the root is in itself.

@@ -61,8 +61,17 @@ func (c *Cache) syncReplacement(oldParent Ino, oldName string, newParent Ino, ne
 	return err
 }
 
-// mustEntry is EntryAt where a missing name is an error: the one that tells why.
-func (tx *Tx) mustEntry(parent Ino, name string) (e Entry, err error) {
+// mustEntry is anyEntry of what is shown.
+func (tx *Tx) mustEntry(parent Ino, name string) (Entry, error) {
+	e, err := tx.anyEntry(parent, name)
+	if err == nil && e.Hidden() {
+		err = ErrNotFound
+	}
+	return e, err
+}
+
+// anyEntry is EntryAt where a missing name is an error: the one that tells why.
+func (tx *Tx) anyEntry(parent Ino, name string) (e Entry, err error) {
 	var kind Kind
 	var listing Listing
 	// One statement: why a name is missing is of the same moment as that it is.
@@ -89,8 +98,8 @@ func (tx *Tx) rename(src Entry, parent Ino, name string, flags RenameFlags) erro
 	switch {
 	case err != nil:
 		return err
-	case taken && flags&RenameNoReplace != 0:
-		return ErrExists
+	case taken && (flags&RenameNoReplace != 0 || dst.Hidden()):
+		return ErrExists // also what is hidden is not replaced by who cannot see it
 	case taken && dst.ID == src.ID:
 		return nil
 	case taken && dst.Ino == src.Ino:

@@ -231,6 +231,13 @@ func (d *drive) openExisting(cancel <-chan struct{}, input *fuse.CreateIn, name 
 		return s
 	}
 	if out.EntryOut.NodeId == 0 {
+		hidden, err := d.cache.Hides(cache.Ino(input.NodeId), name)
+		switch {
+		case err != nil:
+			return d.fail("create", input.NodeId, err)
+		case hidden:
+			return fuse.Status(syscall.EEXIST) // it is taken, and there is nothing to open
+		}
 		return fuse.Status(syscall.ESTALE) // gone again: the kernel starts over
 	}
 	open := &fuse.OpenIn{InHeader: input.InHeader, Flags: input.Flags, Mode: input.OpenFlags}

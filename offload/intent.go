@@ -106,12 +106,7 @@ func (m *Manager) Online(ctx context.Context, id cache.DentryID) (*Report, error
 	r := &Report{}
 	err := m.SetIntent(id, cache.Online)
 	if err == nil {
-		err = m.walk(ctx, id, within(cache.Online), func(page []cache.Entry) error {
-			return m.offloadPage(ctx, page, OffloadOptions{}, r)
-		})
-	}
-	if err == nil {
-		err = m.cache.FreeDropped()
+		err = m.offloadBelow(ctx, id, within(cache.Online), OffloadOptions{}, r)
 	}
 	if err != nil {
 		return r, fmt.Errorf("set online: %w", err)
@@ -121,11 +116,11 @@ func (m *Manager) Online(ctx context.Context, id cache.DentryID) (*Report, error
 
 // Fetch queues what is missing at or below the dentries for download, once. The rules for space are those of Pin.
 func (m *Manager) Fetch(ctx context.Context, ids ...cache.DentryID) error {
-	if err := m.checkSpace(ctx, everywhere, ids); err != nil {
+	if err := m.checkSpace(ctx, shown, ids); err != nil {
 		return fmt.Errorf("fetch: %w", err)
 	}
 	for _, id := range ids {
-		if err := m.enqueue(ctx, id, everywhere, cache.Transfer{Key: keyFetch, Priority: fetchPriority}); err != nil {
+		if err := m.enqueue(ctx, id, shown, cache.Transfer{Key: keyFetch, Priority: fetchPriority}); err != nil {
 			return fmt.Errorf("fetch: %w", err)
 		}
 	}

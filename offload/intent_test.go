@@ -9,7 +9,8 @@ import (
 	"vdfs/cache"
 )
 
-func (d *drive) pin(id cache.DentryID)             { d.Helper(); d.ok(d.m.Pin(context.Background(), id)) }
+func (d *drive) pin(id cache.DentryID) { d.Helper(); d.ok(d.m.Pin(context.Background(), id)) }
+
 func (d *drive) unpin(id cache.DentryID)           { d.Helper(); d.ok(d.m.Unpin(context.Background(), id)) }
 func (d *drive) set(e cache.Entry, i cache.Intent) { d.Helper(); d.ok(d.m.SetIntent(e.ID, i)) }
 

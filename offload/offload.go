@@ -50,14 +50,18 @@ func (m *Manager) Offload(ctx context.Context, id cache.DentryID, o OffloadOptio
 			return r, fmt.Errorf("offload: %w", err)
 		}
 	}
-	err := m.walk(ctx, id, everywhere, func(page []cache.Entry) error { return m.offloadPage(ctx, page, o, r) })
-	if err == nil {
-		err = m.cache.FreeDropped() // whoever frees room needs it now
-	}
-	if err != nil {
+	if err := m.offloadBelow(ctx, id, everywhere, o, r); err != nil {
 		return r, fmt.Errorf("offload: %w", err)
 	}
 	return r, nil
+}
+
+func (m *Manager) offloadBelow(ctx context.Context, id cache.DentryID, into reach, o OffloadOptions, r *Report) error {
+	err := m.walk(ctx, id, into, func(page []cache.Entry) error { return m.offloadPage(ctx, page, o, r) })
+	if err == nil {
+		err = m.cache.FreeDropped() // whoever frees room needs it now
+	}
+	return err
 }
 
 // provers is how many files are offloaded at a time: an endpoint that is far away is asked for each.

@@ -128,7 +128,7 @@ const waitEvery = 250 * time.Millisecond
 // Wait returns when nothing at or below the dentries is missing, or with ctx's error. report, if given, is told now and
 // then what is left, and why it cannot be had. Somebody else has queued it: Fetch.
 func (m *Manager) Wait(ctx context.Context, report func(Missing), ids ...cache.DentryID) error {
-	return m.wait(ctx, everywhere, report, ids)
+	return m.wait(ctx, shown, report, ids)
 }
 
 // WaitForPin is Wait for what Pin queues.

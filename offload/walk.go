@@ -17,6 +17,9 @@ type reach func(cache.Entry) bool
 // everywhere: whatever the names below wish.
 func everywhere(cache.Entry) bool { return true }
 
+// shown: not to what is hidden below.
+func shown(e cache.Entry) bool { return !e.Hidden() }
+
 // within is the reach of an intent: not to names below that have another wish of their own.
 func within(intent cache.Intent) reach {
 	return func(e cache.Entry) bool { return e.Intent == cache.Inherited || e.Intent == intent }
@@ -102,7 +105,7 @@ func (s *Missing) add(tx *cache.Tx, page []cache.Entry) error {
 
 // Missing counts what of the files at or below the dentries is not here: what Fetch would bring.
 func (m *Manager) Missing(ctx context.Context, ids ...cache.DentryID) (Missing, error) {
-	return m.missing(ctx, everywhere, ids)
+	return m.missing(ctx, shown, ids)
 }
 
 // MissingForPin is Missing without the files below that have another wish of their own, which a pin leaves alone.

@@ -48,7 +48,7 @@ func TestEveryErrorClassHasItsExitCode(t *testing.T) {
 func TestCommandLinesThatMakeNoSenseAreUsageErrors(t *testing.T) {
 	t.Parallel()
 	for _, line := range []string{
-		"nonsense", "mount", "mount a b", "mount --nonsense a", "unmount", "info", "pin", "online", "pins x", "du --all", "status --json --state", "pause soon", "pause -- -3s",
+		"nonsense", "mount", "mount a b", "mount --nonsense a", "unmount", "info", "pin", "online", "exclude", "pins x", "du --all", "status --json --state", "pause soon", "pause -- -3s",
 		"queue x", "conduit create x", "conflicts resolve x", "conflicts resolve x --keep all", "conflicts resolve x --keep merged",
 		"conflicts resolve x y --keep local", "sync --timeout soon", "conduit show", "service x", "service install a b", "service remove x", "mount x --from onedrive:/a", "mount x --from dir:",
 	} {
@@ -69,7 +69,7 @@ func TestVerbsWithoutADaemonSaySo(t *testing.T) {
 	t.Parallel()
 	for _, line := range []string{
 		"status", "status --json", "ls", "sync", "queue", "errors", "history", "conflicts", "conduit list", "pause", "resume",
-		"pins", "du", "redundancy --json", "du /nowhere", "redundancy /nowhere", "online /nowhere", "info /nowhere", "pin /nowhere", "offload /nowhere", "status /nowhere", "unmount /nowhere", "doctor", "conflicts show /nowhere",
+		"pins", "du", "redundancy --json", "du /nowhere", "redundancy /nowhere", "online /nowhere", "exclude /nowhere", "info /nowhere", "pin /nowhere", "offload /nowhere", "status /nowhere", "unmount /nowhere", "doctor", "conflicts show /nowhere",
 	} {
 		t.Run(line, func(t *testing.T) {
 			t.Parallel()
@@ -94,7 +94,7 @@ func TestHelpListsExactlyTheVerbsThatWork(t *testing.T) {
 		verbs = append(verbs, strings.Fields(line)[0])
 	}
 	want := []string{
-		"completion", "conduit", "conflicts", "doctor", "du", "errors", "fetch", "help", "history", "info", "ls", "mount",
+		"completion", "conduit", "conflicts", "doctor", "du", "errors", "exclude", "fetch", "help", "history", "info", "ls", "mount",
 		"offload", "online", "pause", "pin", "pins", "queue", "redundancy", "resume", "service", "status", "sync", "unmount", "unpin", "version",
 	}
 	if !slices.Equal(verbs, want) {

@@ -29,7 +29,7 @@ func (a *app) onPaths(ctx context.Context, verb string, args []string, r control
 func (a *app) unpin() *cobra.Command {
 	return &cobra.Command{
 		Use:     "unpin PATH...",
-		Short:   "Undo pin and online: back to what the directory above says",
+		Short:   "Undo pin, online and exclude: back to what the directory above says",
 		Example: `  vdfs unpin ~/Drive/Work`,
 		Args:    between(1, many),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -50,13 +50,35 @@ read. Pins below stay. vdfs unpin undoes it.`,
 		Example: `  vdfs online ~/Drive/Films`,
 		Args:    between(1, many),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return a.onPaths(cmd.Context(), "online", args, control.PathsRequest{}, onlineText)
+			return a.onPaths(cmd.Context(), "online", args, control.PathsRequest{}, func(r control.PathsResult) string {
+				return releaseText("online", r)
+			})
 		},
 	}
 }
 
-func onlineText(r control.PathsResult) string {
-	text := fmt.Sprintf("online: freed %s of %s", size(r.Bytes), plural(r.Files, "file"))
+func (a *app) exclude() *cobra.Command {
+	return &cobra.Command{
+		Use:   "exclude PATH...",
+		Short: "Keep files at their storage and do not show them here",
+		Long: `Hides files and directories that are wholly at their storage, and drops their bytes
+here. Nothing is deleted: changes at the storage are followed, the name stays taken,
+and a directory with something hidden in it is not empty. Refused while anything of
+it is open for writing, pinned by itself, or not sent yet. vdfs unpin shows it again;
+vdfs pins and vdfs ls still list it.`,
+		Example: `  vdfs exclude ~/Drive/Archive
+  vdfs unpin ~/Drive/Archive       show it again`,
+		Args: between(1, many),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return a.onPaths(cmd.Context(), "exclude", args, control.PathsRequest{}, func(r control.PathsResult) string {
+				return releaseText("excluded", r)
+			})
+		},
+	}
+}
+
+func releaseText(done string, r control.PathsResult) string {
+	text := fmt.Sprintf("%s: freed %s of %s", done, size(r.Bytes), plural(r.Files, "file"))
 	if r.Kept > 0 {
 		text += fmt.Sprintf("; %s may not go yet", plural(r.Kept, "more file"))
 	}

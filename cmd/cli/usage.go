@@ -13,7 +13,7 @@ func (a *app) pins() *cobra.Command {
 	var asJSON bool
 	cmd := &cobra.Command{
 		Use:   "pins",
-		Short: "Show what was pinned or set online, and the bytes it decides about",
+		Short: "Show what was pinned, set online or excluded, and the bytes it decides about",
 		Example: `  vdfs pins
   vdfs pins --json`,
 		Args: noArgs,

@@ -71,6 +71,10 @@ func (b *backend) Online(ctx context.Context, r PathsRequest, p Report) (PathsRe
 	return b.long(ctx, r, p)
 }
 
+func (b *backend) Exclude(ctx context.Context, r PathsRequest, p Report) (PathsResult, error) {
+	return b.long(ctx, r, p)
+}
+
 func (b *backend) DiskUse(_ context.Context, r Paths) (DiskUses, error) {
 	return DiskUses{Usage: []DiskUse{{Path: r.Paths[0]}}}, b.note(r)
 }

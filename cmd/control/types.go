@@ -138,7 +138,7 @@ type ListEntry struct {
 	State  string    `json:"state"`
 }
 
-// PathsRequest is the body of POST /v1/pin, /v1/unpin, /v1/online, /v1/fetch and /v1/offload.
+// PathsRequest is the body of POST /v1/pin, /v1/unpin, /v1/online, /v1/exclude, /v1/fetch and /v1/offload.
 type PathsRequest struct {
 	Paths         []Path `json:"paths"`
 	Wait          bool   `json:"wait,omitempty"`           // pin, fetch: answer when the bytes are here
@@ -146,12 +146,12 @@ type PathsRequest struct {
 	DryRun        bool   `json:"dry_run,omitempty"`        // offload: only say what would happen
 }
 
-// PathsResult is the result of those five.
+// PathsResult is the result of those six.
 type PathsResult struct {
 	Paths   int64     `json:"paths"` // of the request, that were done
 	Files   int64     `json:"files"` // at or below them that had something to do
 	Bytes   int64     `json:"bytes"` // freed, queued or fetched
-	Kept    int64     `json:"kept"`  // online: files that may not be dropped now
+	Kept    int64     `json:"kept"`  // online, exclude: files that may not be dropped now
 	Refused []Refusal `json:"refused"`
 }
 

@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"vdfs/cache"
@@ -101,7 +102,7 @@ func (h fileHandler) listTree(ctx context.Context, dir cache.Ino) error {
 		}
 		for _, e := range entries {
 			after = e.ID
-			if e.Node.Kind != cache.Dir {
+			if e.Node.Kind != cache.Dir || e.Hidden() {
 				continue
 			}
 			if err := h.listTree(ctx, e.Ino); err != nil {
@@ -171,14 +172,30 @@ func (h fileHandler) Unpin(ctx context.Context, r control.PathsRequest, _ contro
 
 // Online has what is at or below the paths dropped when nobody uses it, and at once what may go now.
 func (h fileHandler) Online(ctx context.Context, r control.PathsRequest, report control.Report) (control.PathsResult, error) {
+	return h.release(ctx, r, report, h.offload.Online)
+}
+
+// Exclude has what is at or below the paths kept at its endpoint and not shown here. What is not there wholly is refused.
+func (h fileHandler) Exclude(ctx context.Context, r control.PathsRequest, report control.Report) (control.PathsResult, error) {
+	return h.release(ctx, r, report, h.offload.Exclude)
+}
+
+// release gives paths a wish by which their bytes are to go. The result says what went; what has to stay for now is counted.
+func (h fileHandler) release(ctx context.Context, r control.PathsRequest, report control.Report,
+	wish func(context.Context, cache.DentryID) (*offload.Report, error),
+) (control.PathsResult, error) {
+	h.awaitCloses(ctx)
 	f, err := h.findAll(ctx, r.Paths)
 	out := control.PathsResult{Refused: f.refused}
 	if err != nil {
 		return out, err
 	}
-	h.awaitCloses(ctx)
 	for i, id := range f.ids {
-		did, err := h.offload.Online(ctx, id)
+		did, err := wish(ctx, id)
+		if refused, ok := keptHere(f.paths[i], err); ok {
+			out.Refused = append(out.Refused, refused)
+			continue
+		}
 		if err != nil {
 			return out, coded(err)
 		}
@@ -189,6 +206,18 @@ func (h fileHandler) Online(ctx context.Context, r control.PathsRequest, report 
 		report(control.Progress{Done: int64(i + 1), Total: int64(len(f.ids))})
 	}
 	return out, nil
+}
+
+// keptHere is the refusal of a path that cannot be hidden, because of itself or of something below.
+func keptHere(p control.Path, err error) (control.Refusal, bool) {
+	var kept *offload.KeptError
+	switch {
+	case errors.As(err, &kept):
+		return control.Refusal{Path: control.Path(kept.Path), Code: control.Partly, Reason: kept.Reason}, true
+	case errors.Is(err, cache.ErrBusy):
+		return control.Refusal{Path: p, Code: control.Partly, Reason: "is the directory of a conduit"}, true
+	}
+	return control.Refusal{}, false
 }
 
 // Offload frees what may go at or below the paths; what must stay is named with its reason.

@@ -23,7 +23,7 @@ type walker struct {
 	wait   time.Duration
 }
 
-// find walks a path from the root. It follows no symbolic links.
+// find walks a path from the root. It follows no symbolic links. What the path names may be hidden, but nothing on the way.
 func (w walker) find(ctx context.Context, path control.Path) (cache.Entry, error) {
 	var e cache.Entry
 	err := w.cache.View(func(tx *cache.Tx) (err error) {
@@ -37,23 +37,26 @@ func (w walker) find(ctx context.Context, path control.Path) (cache.Entry, error
 		if part == "" || part == "." {
 			continue
 		}
-		if e.Node.Kind != cache.Dir {
+		switch {
+		case e.Hidden():
+			return e, cache.ErrNotFound
+		case e.Node.Kind != cache.Dir:
 			return e, cache.ErrNotDir
 		}
 		parent := e.Ino
 		err = w.listed(ctx, parent, func() (err error) {
-			e, err = w.cache.Lookup(parent, part)
+			e, err = w.cache.Find(parent, part)
 			return err
 		})
 	}
 	return e, err
 }
 
-// page reads the next entries of a directory.
+// page reads the next entries of a directory, hidden ones too.
 func (w walker) page(ctx context.Context, dir cache.Ino, after cache.DentryID, limit int) ([]cache.Entry, error) {
 	var entries []cache.Entry
 	err := w.listed(ctx, dir, func() (err error) {
-		entries, err = w.cache.ReadDir(dir, after, limit, true)
+		entries, err = w.cache.ReadDirAll(dir, after, limit)
 		return err
 	})
 	return entries, err
