@@ -100,6 +100,9 @@ func TestAPinLeavesOtherWishesBelowAlone(t *testing.T) {
 		t.Errorf("missing for the pin: %+v, %v", missing, err)
 	}
 	d.pin(dir.ID)
+	if n := d.queued(); n != 2 {
+		t.Errorf("%d files are queued, want the two that are pinned", n)
+	}
 	d.run()
 	d.ok(d.m.WaitForPin(context.Background(), nil, dir.ID))
 	d.has("pinned by its directory", file, cache.Full)
