@@ -1,6 +1,7 @@
 // Package offload decides and does residency: which bytes of which files are on this machine. It brings bytes here when a
-// program reads them (hydrate) or a person wants them (pin, fetch), and drops them when a person asks for space and an
-// endpoint has proved that it stores exactly that version.
+// program reads them (hydrate) or a person wants them (pin, fetch), and drops them when a person asks for space (offload,
+// online, exclude) and an endpoint has proved that it stores exactly that version. It tells what is here, who wished that, and
+// how many copies are known.
 //
 // Words: a file is none, partial or full by its residency. A flight is one request to an endpoint for one range of one
 // version, shared by all who wait for any of it. A transfer is the durable wish to have a whole file here.

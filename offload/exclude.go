@@ -20,7 +20,8 @@ func (e *KeptError) Error() string { return e.Path + " " + e.Reason }
 //
 //  1. everything below may go, by what the index says
 //  2. the name is hidden, in one transaction
-//  3. the bytes go, each file by the rules of Offload
+//  3. what is queued for download is not any more
+//  4. the bytes go, each file by the rules of Offload
 //
 // A cut after any step leaves it shown, or hidden with bytes that can be dropped.
 func (m *Manager) Exclude(ctx context.Context, id cache.DentryID) (*Report, error) {
@@ -30,12 +31,38 @@ func (m *Manager) Exclude(ctx context.Context, id cache.DentryID) (*Report, erro
 		err = m.SetIntent(id, cache.Excluded)
 	}
 	if err == nil {
+		err = m.walk(ctx, id, everywhere, m.cancel)
+	}
+	if err == nil {
 		err = m.offloadBelow(ctx, id, everywhere, OffloadOptions{}, r)
 	}
 	if err != nil {
 		return r, fmt.Errorf("exclude: %w", err)
 	}
 	return r, nil
+}
+
+// cancel takes the files of a page out of the queue, but for those that another name's pin wants.
+func (m *Manager) cancel(page []cache.Entry) error {
+	return m.cache.Update(0, func(tx *cache.Tx) error {
+		for _, e := range page {
+			t, queued, err := tx.TransferOf(e.Ino, 0, false)
+			if err != nil {
+				return err
+			}
+			if !queued {
+				continue
+			}
+			pinned, _, err := pinnedBy(tx, e.Ino)
+			if err == nil && !pinned {
+				err = tx.DeleteTransfer(t.ID)
+			}
+			if err != nil {
+				return err
+			}
+		}
+		return nil
+	})
 }
 
 // excludable looks at what is at or below a dentry; a *KeptError says what stands against hiding it.

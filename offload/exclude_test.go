@@ -51,6 +51,19 @@ func TestExcludeHidesWhatTheEndpointKeepsAndDropsIt(t *testing.T) {
 	d.has("shown again below a pin", e, cache.Full)
 }
 
+func TestExcludeEndsWhatWasToBeFetched(t *testing.T) {
+	t.Parallel()
+	d := newDrive(t, Options{})
+	dir := d.linked(d.mkdir(cache.RootIno, "dir"))
+	e, other := d.remote(dir.Ino, "f", pattern(300)), d.remote(cache.RootIno, "other", pattern(300))
+	d.ok(d.m.Fetch(context.Background(), dir.ID, other.ID))
+	_, err := d.m.Exclude(context.Background(), dir.ID)
+	d.ok(err)
+	d.run()
+	d.has("excluded before it came", e, cache.None)
+	d.has("shown", other, cache.Full)
+}
+
 func TestExcludeRefusesWhatIsNotWhollyAtTheEndpoint(t *testing.T) {
 	t.Parallel()
 	for name, tc := range map[string]struct {

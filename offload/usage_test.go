@@ -137,11 +137,11 @@ func TestToursReadPageAfterPage(t *testing.T) {
 	t.Parallel()
 	d := newDrive(t, Options{})
 	dir := d.mkdir(cache.RootIno, "dir")
-	for i := range 2*pageOf + 3 {
+	for i := range 2*tourPage + 3 {
 		d.remote(dir.Ino, fmt.Sprint(i), pattern(1))
 	}
 	checked, err := d.m.Copies(context.Background(), cache.RootDentry, 1, 0, func(Copies) error { return nil })
-	if err != nil || checked != 2*pageOf+3 {
+	if err != nil || checked != 2*tourPage+3 {
 		t.Fatalf("%d, %v", checked, err)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
