@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"time"
 )
 
 // process is what /proc says of one.
@@ -77,7 +78,35 @@ func read(proc string, pid uint32) (process, error) {
 	return p, nil
 }
 
-func readArgs(name string) (args []string, err error) {
+// argsWait bounds the wait for the arguments of a process.
+const argsWait = time.Second
+
+var errArgs = errors.New("arguments of a process are not to be had")
+
+// readArgs reads the arguments of a process. The kernel takes them from its memory, and cannot while one of its threads
+// has that locked: one that waits in there for the very bytes that this is about would wait for ever. What cannot be read
+// in time is left to come to its end when the thread does.
+func readArgs(name string) ([]string, error) {
+	type result struct {
+		args []string
+		err  error
+	}
+	got := make(chan result, 1)
+	go func() {
+		args, err := argsIn(name)
+		got <- result{args, err}
+	}()
+	timer := time.NewTimer(argsWait)
+	defer timer.Stop()
+	select {
+	case r := <-got:
+		return r.args, r.err
+	case <-timer.C:
+		return nil, errArgs
+	}
+}
+
+func argsIn(name string) (args []string, err error) {
 	f, err := os.Open(name)
 	if err != nil {
 		return nil, err

@@ -7,6 +7,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"golang.org/x/sys/unix"
 )
 
 // proc is a process file system that a test makes.
@@ -212,11 +214,30 @@ func TestAProcessIsRememberedUntilItIsAnother(t *testing.T) {
 	want(Person)
 	p.add(made{pid: 60, parent: 1, exe: "/usr/bin/updatedb", start: 9}) // the number was given again
 	want(Indexer)
+	p.add(made{pid: 60, parent: 1, exe: "/usr/bin/python3", args: "python3 duplicity", start: 11})
+	want(Backup)
+	p.add(made{pid: 60, parent: 1, exe: "/usr/bin/python3", args: "python3 recollindex", start: 12})
+	want(Indexer)
 	must(t, os.RemoveAll(filepath.Join(p.dir, "60")))
 	want(Unknown)
 	if c := table.Was(60); c.Class != Indexer {
 		t.Fatalf("the one that is gone was %+v", c)
 	}
+}
+
+func TestAProcessWhoseMemoryIsLockedIsUnknown(t *testing.T) {
+	t.Parallel()
+	p := newProc(t)
+	p.add(made{pid: 70, parent: 1, exe: "/usr/bin/updatedb"})
+	args := filepath.Join(p.dir, "70", "cmdline")
+	must(t, os.Remove(args))
+	must(t, unix.Mkfifo(args, 0o600)) // who reads it waits for a writer
+	if c := New(Options{Proc: p.dir}).Of(70); c.Class != Unknown || c.Limited() {
+		t.Fatalf("got %+v", c)
+	}
+	w, err := os.OpenFile(args, os.O_WRONLY, 0)
+	must(t, err)
+	must(t, w.Close())
 }
 
 func TestMemoryIsBounded(t *testing.T) {
