@@ -1,35 +1,64 @@
 package cache
 
-import "sync"
+import (
+	"context"
+	"sync"
+)
 
 // usageMax bounds how many accesses are kept in memory; Run writes them out long before.
 const usageMax = 16384
 
-// usage buffers what reading changes: access times, and when a content was last opened. Losing it in a crash loses no more
-// than that.
+// usage buffers what reading changes: access times, and when a file was last opened by whom. Losing it in a crash loses no
+// more than that.
 type usage struct {
-	mu       sync.Mutex
-	atimes   map[Ino]int64
-	contents map[ContentID]int64
-	clock    Clock
+	mu     sync.Mutex
+	atimes map[Ino]int64
+	opens  map[openedBy]int64
+	clock  Clock
+
+	// A process may be gone when its opens are written, so whoever counts is asked about a new one soon, and remembers it.
+	fresh chan uint32
+	seen  [64]uint32 // some of those that were asked about, by the last bits
+}
+
+// openedBy is a file and a process that opened it; 0: this one.
+type openedBy struct {
+	ino Ino
+	pid uint32
 }
 
 func (u *usage) init(clock Clock) {
 	u.clock = clock
 	u.atimes = make(map[Ino]int64)
-	u.contents = make(map[ContentID]int64)
+	u.opens = make(map[openedBy]int64)
+	u.fresh = make(chan uint32, 256)
 }
 
-func (u *usage) opened(st *fileState) {
-	b := st.cur.Load()
-	if b == nil {
-		return
-	}
+func (u *usage) opened(ino Ino, pid uint32) {
 	now := u.clock().UnixNano()
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	if len(u.contents) < usageMax {
-		u.contents[b.id] = now
+	if len(u.opens) < usageMax {
+		u.opens[openedBy{ino, pid}] = now
+	}
+	if at := &u.seen[pid%uint32(len(u.seen))]; *at != pid {
+		*at = pid
+		select {
+		case u.fresh <- pid:
+		default: // many at once: the rest is asked about later
+		}
+	}
+}
+
+// meet asks about new processes until ctx ends.
+func (c *Cache) meet(ctx context.Context) error {
+	for {
+		select {
+		case pid := <-c.used.fresh:
+			c.opt.Counts(pid)
+		case <-ctx.Done():
+			return nil
+		}
 	}
 }
 
@@ -58,10 +87,10 @@ func (u *usage) forget(ino Ino) {
 }
 
 // take empties up to limit of each buffer.
-func (u *usage) take(limit int) (atimes map[Ino]int64, contents map[ContentID]int64) {
+func (u *usage) take(limit int) (atimes map[Ino]int64, opens map[openedBy]int64) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	return takeSome(u.atimes, limit), takeSome(u.contents, limit)
+	return takeSome(u.atimes, limit), takeSome(u.opens, limit)
 }
 
 func takeSome[K comparable](m map[K]int64, limit int) map[K]int64 {
@@ -92,18 +121,19 @@ const usageBatch = 200
 // flushUsage writes the buffered accesses in small transactions.
 func (c *Cache) flushUsage() error {
 	for {
-		atimes, contents := c.used.take(usageBatch)
-		if len(atimes)+len(contents) == 0 {
+		atimes, opens := c.used.take(usageBatch)
+		if len(atimes)+len(opens) == 0 {
 			return nil
 		}
+		uses := c.usesOf(opens)
 		err := c.update(0, true, func(tx *Tx) error {
 			for ino, at := range atimes {
 				if err := tx.exec(`UPDATE nodes SET atime=max(atime, ?2) WHERE ino=?1`, ino, at); err != nil {
 					return err
 				}
 			}
-			for id, at := range contents {
-				if err := tx.exec(`UPDATE contents SET used=max(used, ?2) WHERE id=?1`, id, at); err != nil {
+			for ino, at := range uses {
+				if err := tx.use(ino, at); err != nil {
 					return err
 				}
 			}
@@ -113,4 +143,30 @@ func (c *Cache) flushUsage() error {
 			return err
 		}
 	}
+}
+
+// usesOf leaves the files that were opened by somebody who counts. Each process is asked about once.
+func (c *Cache) usesOf(opens map[openedBy]int64) map[Ino]int64 {
+	counts := map[uint32]bool{0: true}
+	uses := make(map[Ino]int64)
+	for o, at := range opens {
+		yes, known := counts[o.pid]
+		if !known {
+			yes = c.opt.Counts(o.pid)
+			counts[o.pid] = yes
+		}
+		if yes {
+			uses[o.ino] = max(uses[o.ino], at)
+		}
+	}
+	return uses
+}
+
+// use notes when a file was last used.
+func (tx *Tx) use(ino Ino, at int64) error {
+	err := tx.exec(`UPDATE contents SET used=max(used, ?2) WHERE id=(SELECT content FROM nodes WHERE ino=?1)`, ino, at)
+	if err != nil {
+		return err
+	}
+	return tx.c.opt.Used(tx, ino)
 }

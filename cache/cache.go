@@ -21,6 +21,11 @@ type Options struct {
 	Logger *slog.Logger
 	// LocalOnly decides by name which files are never sent (editor locks, temps); nil: none.
 	LocalOnly func(name string) bool
+	// Counts tells whether a file is used by an open of this process; nil: by every open. It is asked soon after the open
+	// and once more some seconds later, when the process may be gone, with no lock held.
+	Counts func(pid uint32) bool
+	// Used is called in the transaction that notes that a file was used; nil: nothing else comes of it.
+	Used func(tx *Tx, ino Ino) error
 	// QuietMin and QuietMax bound how long a file rests after its last close before it is sent. 0: 0.2 s and 5 s.
 	QuietMin, QuietMax time.Duration
 	// UID and GID own the root directory when it is made.

@@ -31,8 +31,9 @@ type Fill struct {
 	version uint64
 
 	mu      sync.Mutex
-	pending int64 // bytes committed in memory and not yet in the index
-	flushed int64 // when they last were
+	reader  Reader // who wants the bytes
+	pending int64  // bytes committed in memory and not yet in the index
+	flushed int64  // when they last were
 	done    bool
 }
 
@@ -67,6 +68,19 @@ func (f *Fill) start() error {
 	}
 	f.b = b
 	return nil
+}
+
+// For says who wants the bytes that are committed from now on. It goes into the index with them.
+func (f *Fill) For(r Reader) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.reader = r
+}
+
+func (f *Fill) forWhom() Reader {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.reader
 }
 
 // Size is the size of the version.
@@ -178,6 +192,7 @@ func (f *Fill) flush() error {
 // record writes the row of the content and what the node says of it. op is held for writing.
 func (f *Fill) record(r Residency, present int64, encoded []byte, h Hash) error {
 	b, st := f.b, f.st
+	who := f.forWhom()
 	err := f.c.update(0, true, func(tx *Tx) error {
 		known := []byte(nil) // NULL keeps the hash that is there
 		if h.Known() {
@@ -194,9 +209,12 @@ func (f *Fill) record(r Residency, present int64, encoded []byte, h Hash) error 
 		if b.registered {
 			err = tx.exec(`UPDATE contents SET present=?2, ranges=?3, boot=?4 WHERE id=?1`, b.id, present, encoded, f.c.store.stamp())
 		} else {
-			err = tx.exec(`INSERT INTO contents(id, ino, size, present, ranges, boot, used) VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7)`,
-				b.id, st.ino, st.size, present, encoded, f.c.store.stamp(), tx.Now())
+			err = tx.exec(`INSERT INTO contents(id, ino, size, present, ranges, boot) VALUES(?1, ?2, ?3, ?4, ?5, ?6)`,
+				b.id, st.ino, st.size, present, encoded, f.c.store.stamp())
 			f.c.store.notes.add(b.id)
+		}
+		if err == nil {
+			err = tx.fetchedFor(b.id, who)
 		}
 		tx.countBytes(present - b.recorded)
 		return err

@@ -20,6 +20,11 @@ func (tx *Tx) EffectiveIntent(id DentryID) (Intent, DentryID, error) {
 	return intent, from, err
 }
 
+// AnyIntent reports whether any dentry has this intent of its own.
+func (tx *Tx) AnyIntent(intent Intent) (bool, error) {
+	return tx.queryRow("SELECT 1 FROM dentries WHERE intent <> 0 AND intent = ? LIMIT 1", func(*row) {}, intent)
+}
+
 // SetIntent sets a dentry's own intent; Inherited takes it away. A file that becomes pinned and has bytes missing is queued
 // for download; for a directory it is noted that what is below is to be walked. Excluded hides the name, anything else shows
 // it again; ErrBusy: the root and the directories of places cannot be hidden.

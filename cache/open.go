@@ -70,6 +70,12 @@ func (o Options) withDefaults() Options {
 	if o.LocalOnly == nil {
 		o.LocalOnly = func(string) bool { return false }
 	}
+	if o.Counts == nil {
+		o.Counts = func(uint32) bool { return true }
+	}
+	if o.Used == nil {
+		o.Used = func(*Tx, Ino) error { return nil }
+	}
 	if o.QuietMin == 0 {
 		o.QuietMin = 200 * time.Millisecond
 	}

@@ -20,13 +20,16 @@ type OpenFile struct {
 
 // OpenFile opens a file for reading, or for reading and writing. It never needs the bytes to be here. It waits while a
 // Swap or Drop is under way. Errors: ErrNotFound, ErrIsDir, ErrInvalid for what is no regular file.
-func (c *Cache) OpenFile(ino Ino, write bool) (*OpenFile, error) {
+func (c *Cache) OpenFile(ino Ino, write bool) (*OpenFile, error) { return c.OpenFileFor(ino, write, 0) }
+
+// OpenFileFor is OpenFile for a process, whose use of the file counts if Options.Counts says so of it; 0: it counts.
+func (c *Cache) OpenFileFor(ino Ino, write bool, pid uint32) (*OpenFile, error) {
 	c.settleWaiting(ino)
 	st, err := c.hold(ino, write)
 	if err != nil {
 		return nil, fmt.Errorf("open node %d: %w", ino, err)
 	}
-	c.used.opened(st)
+	c.used.opened(ino, pid)
 	return &OpenFile{c: c, st: st, write: write}, nil
 }
 

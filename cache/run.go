@@ -48,6 +48,7 @@ func (c *Cache) Run(ctx context.Context) error {
 	g.Go(func() error { return c.maintain(ctx, "sweep", 0, c.sweep) })
 	g.Go(func() error { return c.maintain(ctx, "remove unowned contents", 0, c.removeUnowned) })
 	g.Go(func() error { return c.keepRemoving(ctx) })
+	g.Go(func() error { return c.meet(ctx) })
 	g.Go(func() error { return c.maintain(ctx, "sync contents", syncEvery, c.syncContents) })
 	g.Go(func() error { return c.maintain(ctx, "checkpoint", checkpointEvery, c.checkpoint) })
 	g.Go(func() error {
