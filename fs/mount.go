@@ -61,6 +61,9 @@ type Options struct {
 	// Subtype is what follows "fuse." in the mount table; "": sshfs, by which file managers know that reading is slow
 	// and do not thumbnail everything.
 	Subtype string
+	// Markers are names that are found at the root, as empty files, though nothing is there: by ".trackerignore" an indexer
+	// knows to leave a directory alone, by ".nomedia" a gallery. They are in no listing and in no index.
+	Markers []string
 }
 
 // Server is a mounted drive.
@@ -93,7 +96,7 @@ func Mount(ctx context.Context, opt Options) (*Server, error) {
 	d := newDrive(opt)
 	// The kernel wants CAP_SYS_ADMIN for it.
 	opt.NoPassthrough = opt.NoPassthrough || os.Geteuid() != 0 || !opt.Cache.CanPass()
-	server, err := newServer(d, mountpoint, mountOptions(opt))
+	server, err := newServer(mark(d, opt.Markers), mountpoint, mountOptions(opt))
 	if err != nil {
 		d.notifier.feed.Close()
 		return nil, fmt.Errorf("mount %s: %w", mountpoint, err)
@@ -115,7 +118,7 @@ func Mount(ctx context.Context, opt Options) (*Server, error) {
 // newServer mounts so that no child of this process inherits the connection. The library leaves the descriptor of a mount
 // that it makes itself open over exec; with a child holding it the kernel would not notice the end of this process, and
 // every program in the mount would hang instead of getting an error.
-func newServer(d *drive, mountpoint string, opt *fuse.MountOptions) (*fuse.Server, error) {
+func newServer(d fuse.RawFileSystem, mountpoint string, opt *fuse.MountOptions) (*fuse.Server, error) {
 	if !opt.DirectMountStrict {
 		return fuse.NewServer(d, mountpoint, opt) // this runs the helper, and its descriptor is closed on exec
 	}

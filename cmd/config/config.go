@@ -7,7 +7,9 @@ import (
 	"io/fs"
 	"log/slog"
 	"os"
+	"path"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"time"
 
@@ -23,6 +25,7 @@ type Config struct {
 	Sync    Sync    `toml:"sync"`
 	Cache   Cache   `toml:"cache"`
 	Hydrate Hydrate `toml:"hydrate"`
+	Mount   Mount   `toml:"mount"`
 	Guard   Guard   `toml:"guard"`
 	Log     Log     `toml:"log"`
 }
@@ -42,9 +45,18 @@ type Cache struct {
 	Dir string `toml:"dir"` // absolute; index and content; default: the data directory
 }
 
-// Hydrate tunes fetching.
+// Hydrate tunes fetching. The names are those of programs, and may have * and ? in them.
 type Hydrate struct {
 	Timeout Duration `toml:"timeout"` // a read or listing without progress fails after this; 1s to 1h, default 30s
+	Deny    []string `toml:"deny"`    // programs that get only the head of what is not here, as thumbnailers do
+	Allow   []string `toml:"allow"`   // programs that are never denied anything; before deny
+}
+
+// Mount is how the drive shows itself to programs.
+type Mount struct {
+	Subtype string `toml:"subtype"` // after "fuse." in the mount table; letters, digits, . _ -; default: sshfs
+	// Markers are names at the root that programs find though nothing is there, such as ".trackerignore"; default: none.
+	Markers []string `toml:"markers"`
 }
 
 // Guard holds deletions that look like an accident: both limits must be exceeded.
@@ -145,10 +157,36 @@ func (c *Config) check() error {
 	if _, err := c.LogLevel(); err != nil {
 		return err
 	}
+	if err := c.checkNames(); err != nil {
+		return err
+	}
+	if !subtype.MatchString(c.Mount.Subtype) {
+		return fmt.Errorf("mount.subtype: %q is not a word of letters, digits, . _ and -", c.Mount.Subtype)
+	}
 	if err := within("sync.interval", c.Sync.Interval, time.Second, 24*time.Hour); err != nil {
 		return err
 	}
 	return within("hydrate.timeout", c.Hydrate.Timeout, time.Second, time.Hour)
+}
+
+// subtype is what the mount table can hold; "" is the default.
+var subtype = regexp.MustCompile(`^[A-Za-z0-9._-]{0,64}$`)
+
+// checkNames refuses what can be the name of no program, or of no file.
+func (c *Config) checkNames() error {
+	for key, names := range map[string][]string{"hydrate.deny": c.Hydrate.Deny, "hydrate.allow": c.Hydrate.Allow} {
+		for _, name := range names {
+			if _, err := path.Match(name, ""); err != nil || name == "" || strings.Contains(name, "/") {
+				return fmt.Errorf("%s: %q is not the name of a program", key, name)
+			}
+		}
+	}
+	for _, name := range c.Mount.Markers {
+		if name == "" || name == "." || name == ".." || len(name) > 255 || strings.ContainsAny(name, "/\x00") {
+			return fmt.Errorf("mount.markers: %q is not the name of a file", name)
+		}
+	}
+	return nil
 }
 
 func within(key string, d Duration, least, most time.Duration) error {

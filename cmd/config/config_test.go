@@ -45,6 +45,11 @@ interval = "5m"
 dir = "/big/vdfs/"
 [hydrate]
 timeout = "7s"
+deny = ["scanner", "virus*"]
+allow = ["gthumb-thumbnailer"]
+[mount]
+subtype = "vdfs"
+markers = [".nomedia"]
 [guard]
 max_delete_count = 3
 max_delete_percent = 90
@@ -58,11 +63,12 @@ level = "debug"
 		Device:  Device{Name: "desk"},
 		Sync:    Sync{Interval: Duration(5 * time.Minute)},
 		Cache:   Cache{Dir: "/big/vdfs/"},
-		Hydrate: Hydrate{Timeout: Duration(7 * time.Second)},
+		Hydrate: Hydrate{Timeout: Duration(7 * time.Second), Deny: []string{"scanner", "virus*"}, Allow: []string{"gthumb-thumbnailer"}},
+		Mount:   Mount{Subtype: "vdfs", Markers: []string{".nomedia"}},
 		Guard:   Guard{MaxDeleteCount: 3, MaxDeletePercent: 90},
 		Log:     Log{Level: "debug"},
 	}
-	if c != want {
+	if !reflect.DeepEqual(c, want) {
 		t.Fatalf("got %+v, want %+v", c, want)
 	}
 	if level, err := c.LogLevel(); err != nil || level != slog.LevelDebug {
@@ -76,6 +82,10 @@ level = "debug"
 func TestRefusalsNameTheKey(t *testing.T) {
 	t.Parallel()
 	for name, tc := range map[string]struct{ text, want string }{
+		"a path for a program":         {"[hydrate]\ndeny = [\"/usr/bin/x\"]\n", "hydrate.deny: \"/usr/bin/x\" is not the name of a program"},
+		"a pattern that is none":       {"[hydrate]\nallow = [\"[\"]\n", "hydrate.allow: \"[\" is not the name of a program"},
+		"a marker below the root":      {"[mount]\nmarkers = [\"a/b\"]\n", "mount.markers: \"a/b\" is not the name of a file"},
+		"a subtype of two words":       {"[mount]\nsubtype = \"a,b\"\n", "mount.subtype: \"a,b\" is not a word of letters, digits, . _ and -"},
 		"an unknown key":               {"[sync]\nintervall = \"3s\"\n", "sync.intervall: unknown key"},
 		"an unknown table":             {"[synch]\ninterval = \"3s\"\n", "synch"},
 		"an unknown key at the top":    {"nam = 1\n", "nam: unknown key"},
