@@ -131,7 +131,7 @@ func (d *drive) completed(ctx context.Context, ino cache.Ino, op func() error) e
 	if !errors.Is(err, cache.ErrNotLocal) {
 		return err
 	}
-	if err := d.hydrator.Complete(ctx, ino); err != nil {
+	if err := d.hydrator.Complete(ctx, waiter(ctx), ino); err != nil {
 		return err
 	}
 	return op()

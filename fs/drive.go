@@ -74,6 +74,14 @@ func waiting(cancel <-chan struct{}, h *fuse.InHeader) context.Context {
 	return &fuse.Context{Caller: h.Caller, Cancel: cancel}
 }
 
+// waiter is the process, or the thread of it, whose request waits; 0: it is of a PID namespace that cannot be seen from here.
+func waiter(ctx context.Context) uint32 {
+	if c, ok := fuse.FromContext(ctx); ok {
+		return c.Pid
+	}
+	return 0
+}
+
 // list brings the names of a directory here unless they are.
 func (d *drive) list(ctx context.Context, ino cache.Ino) error {
 	n, err := d.cache.Attr(ino)

@@ -48,7 +48,7 @@ func (d *drive) Read(cancel <-chan struct{}, input *fuse.ReadIn, buf []byte) (fu
 
 // fetch reads what is not here.
 func (d *drive) fetch(ctx context.Context, f *file, buf []byte, off int64) (int, error) {
-	if err := d.hydrator.Ensure(ctx, f.Ino(), off, int64(len(buf))); err != nil {
+	if err := d.hydrator.Ensure(ctx, waiter(ctx), f.Ino(), off, int64(len(buf))); err != nil {
 		return 0, err
 	}
 	return f.ReadAt(buf, off)

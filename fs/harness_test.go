@@ -235,8 +235,10 @@ type fakeHydrator struct {
 	offline bool
 	hold    chan struct{} // not nil: fetches wait for it to be closed
 	script  func() error  // not nil: what the next Prepare does instead
+	refused func(off, n int64) bool
 
 	prepared, ensured, completed, waiting atomic.Int64
+	pid                                   atomic.Uint32 // who needed bytes last
 }
 
 func (h *fakeHydrator) set(ino cache.Ino, data []byte) {
@@ -262,6 +264,13 @@ func (h *fakeHydrator) next(do func() error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.script = do
+}
+
+// refuse has Ensure refuse ranges with EPERM; nil: none.
+func (h *fakeHydrator) refuse(which func(off, n int64) bool) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.refused = which
 }
 
 // block makes fetches wait until the returned function is called.
@@ -294,20 +303,26 @@ func (h *fakeHydrator) Prepare(cache.Ino) error {
 	return nil
 }
 
-func (h *fakeHydrator) Ensure(ctx context.Context, ino cache.Ino, off, n int64) error {
+func (h *fakeHydrator) Ensure(ctx context.Context, pid uint32, ino cache.Ino, off, n int64) error {
 	h.ensured.Add(1)
+	h.pid.Store(pid)
 	return h.fill(ctx, ino, off, n, false)
 }
 
-func (h *fakeHydrator) Complete(ctx context.Context, ino cache.Ino) error {
+func (h *fakeHydrator) Complete(ctx context.Context, pid uint32, ino cache.Ino) error {
 	h.completed.Add(1)
+	h.pid.Store(pid)
 	return h.fill(ctx, ino, 0, 1<<40, true)
 }
 
 func (h *fakeHydrator) fill(ctx context.Context, ino cache.Ino, off, n int64, whole bool) error {
 	h.mu.Lock()
 	data, hold, offline := h.content[ino], h.hold, h.offline
+	refused := h.refused != nil && h.refused(off, min(n, int64(len(data))-off))
 	h.mu.Unlock()
+	if refused {
+		return errnoError(syscall.EPERM)
+	}
 	if offline {
 		return errnoError(syscall.ENETUNREACH)
 	}

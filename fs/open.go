@@ -53,7 +53,7 @@ func (d *drive) Open(cancel <-chan struct{}, input *fuse.OpenIn, out *fuse.OpenO
 		}
 		d.pages.follow(ino, n.Version)
 	}
-	of, err := d.cache.OpenFile(ino, write)
+	of, err := d.cache.OpenFileFor(ino, write, input.Pid)
 	if err != nil {
 		return d.failNode("open", input.NodeId, err)
 	}
@@ -63,7 +63,7 @@ func (d *drive) Open(cancel <-chan struct{}, input *fuse.OpenIn, out *fuse.OpenO
 	}
 	f := &file{OpenFile: of, write: write}
 	held := of.Held()
-	if err := d.prepare(f, mode, truncate, killSetid); err != nil {
+	if err := d.prepare(f, input); err != nil {
 		return d.fail("open", input.NodeId, errors.Join(f.replaced(err), of.Close()))
 	}
 	f.way = d.ways.enter(ino)
@@ -133,29 +133,29 @@ func (d *drive) looks(n *cache.Node) {
 }
 
 // prepare does what open's flags ask for and sees to the bytes that are missing.
-func (d *drive) prepare(f *file, mode uint32, truncate, killSetid bool) error {
+func (d *drive) prepare(f *file, input *fuse.OpenIn) error {
 	switch {
-	case truncate && f.write:
+	case input.Flags&unix.O_TRUNC != 0 && f.write:
 		if err := f.Truncate(0); err != nil {
 			return err
 		}
 		d.pages.follow(f.Ino(), f.Version())
-		if killSetid {
+		if input.Mode&fuse.OPEN_KILL_SUIDGID != 0 {
 			return d.killSetid(f)
 		}
 		return nil
 	case !f.Missing(0, math.MaxInt64):
 		return nil
 	}
-	if mode != unix.O_WRONLY {
+	if input.Flags&unix.O_ACCMODE != unix.O_WRONLY {
 		if err := d.hydrator.Prepare(f.Ino()); err != nil {
 			return err
 		}
 	}
-	if f.write {
+	if pid := input.Pid; f.write {
 		f.complete = time.AfterFunc(completeAfter, func() {
 			// Whoever writes asks again and gets the error.
-			if err := d.hydrator.Complete(d.gone, f.Ino()); err != nil {
+			if err := d.hydrator.Complete(d.gone, pid, f.Ino()); err != nil {
 				d.log.Debug("complete file open for writing", "ino", f.Ino(), "error", err)
 			}
 		})

@@ -4,7 +4,9 @@ import (
 	"bufio"
 	"bytes"
 	"errors"
+	"io"
 	"os"
+	"os/exec"
 	"strconv"
 	"strings"
 	"testing"
@@ -205,4 +207,79 @@ func TestBlockedReadIsInterruptible(t *testing.T) {
 	must(t, err)
 	release()
 	e.wantContent("f", bytes.Repeat([]byte("x"), 8192))
+}
+
+func TestWhoNeedsBytesIsTold(t *testing.T) {
+	t.Parallel()
+	e := mounted(t)
+	data := bytes.Repeat([]byte("x"), 8192)
+	e.placeholder(cache.RootIno, "read", data)
+	e.placeholder(cache.RootIno, "written", data)
+	e.placeholder(cache.RootIno, "cut", data)
+	for name, args := range map[string][]string{
+		"read":    {"cat", e.path("read")},
+		"written": {"dd", "if=/dev/zero", "of=" + e.path("written"), "bs=1", "count=1", "conv=notrunc"},
+		"cut":     {"truncate", "-s", "10", e.path("cut")},
+	} {
+		cmd := exec.Command(args[0], args[1:]...)
+		must(t, cmd.Start())
+		pid := uint32(cmd.Process.Pid)
+		must(t, cmd.Wait())
+		if got := e.hyd.pid.Load(); got != pid {
+			t.Errorf("%s: bytes were needed by process %d, want %d", name, got, pid)
+		}
+	}
+}
+
+func TestARefusedReadLeavesTheFileAsItIs(t *testing.T) {
+	t.Parallel()
+	e := mounted(t)
+	data := bytes.Repeat([]byte("0123456789abcdef"), 1<<16)
+	e.placeholder(cache.RootIno, "f", data)
+	const head = 64 << 10
+	e.hyd.refuse(func(off, n int64) bool { return off+n > head })
+	f := open(t, e.path("f"), os.O_RDONLY)
+	got := make([]byte, len(data))
+	n, err := io.ReadFull(f, got)
+	wantErrno(t, err, unix.EPERM)
+	if n != head || !bytes.Equal(got[:n], data[:n]) {
+		t.Fatalf("read %d bytes before the refusal, want the head", n)
+	}
+	if st := e.stat("f"); st.Size != int64(len(data)) {
+		t.Fatalf("the size is %d now", st.Size)
+	}
+	e.hyd.refuse(nil)
+	_, err = f.ReadAt(got, 0) // on the handle that was refused
+	must(t, err)
+	if !bytes.Equal(got, data) {
+		t.Fatal("after the refusal the file reads wrong")
+	}
+	must(t, f.Close())
+	e.wantContent("f", data)
+}
+
+func TestBackupToolsAreToldTheTruth(t *testing.T) {
+	t.Parallel()
+	e := mounted(t)
+	for _, size := range []int64{1, 511, 4096, 1 << 20} {
+		name := strconv.FormatInt(size, 10)
+		e.placeholder(cache.RootIno, name, bytes.Repeat([]byte("x"), int(size)))
+		if st := e.stat(name); st.Blocks*512 < size {
+			t.Errorf("a file of %d bytes that is not here has %d blocks", size, st.Blocks)
+		}
+		f := open(t, e.path(name), os.O_RDONLY)
+		for _, off := range []int64{0, size / 2, size - 1} {
+			data, err := unix.Seek(int(f.Fd()), off, unix.SEEK_DATA)
+			must(t, err)
+			hole, err := unix.Seek(int(f.Fd()), off, unix.SEEK_HOLE)
+			must(t, err)
+			if data != off || hole != size {
+				t.Errorf("of %d bytes at %d: data at %d, a hole at %d", size, off, data, hole)
+			}
+		}
+		must(t, f.Close())
+	}
+	if n := e.hyd.fetches(); n != 0 {
+		t.Fatalf("%d fetches", n)
+	}
 }

@@ -17,6 +17,8 @@ var (
 	ErrStalled error = &failure{"no progress", syscall.ETIMEDOUT}
 	// ErrMismatch: what the endpoint gives is not what it must be, twice.
 	ErrMismatch error = &failure{"bytes failed verification", syscall.EIO}
+	// ErrHeadOnly: nobody fetches more than the head of a file for this program.
+	ErrHeadOnly error = &failure{"this program gets only the first 64 KiB of a file that is not here", syscall.EPERM}
 	// ErrFetch: the endpoint failed in another way.
 	ErrFetch error = &failure{"fetch failed", syscall.EIO}
 	// ErrOvertaken: the file got another content meanwhile; look again.

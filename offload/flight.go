@@ -142,7 +142,9 @@ func (fl *flight) stream(r io.Reader, buf []byte, w *watchdog) error {
 		fl.f.mu.Unlock()
 	}
 	if len(fl.f.fill.Missing(0, fl.f.fill.Size())) > 0 {
-		fl.f.fetchRest()
+		if fl.end > headSize { // the head alone may be for a program that is to get no more
+			fl.f.fetchRest()
+		}
 		return nil
 	}
 	fl.f.verifyOnce()

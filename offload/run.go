@@ -1,6 +1,7 @@
 package offload
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -124,7 +125,7 @@ func (r *runner) drain() {
 func (m *Manager) transfer(ctx context.Context, t cache.Transfer) {
 	err := m.wanted(t)
 	if err == nil {
-		err = m.fetchNow(ctx, t.Ino)
+		err = m.fetchNow(ctx, t.Ino, "vdfs "+cmp.Or(t.Key, "pin"))
 	}
 	if ctx.Err() != nil {
 		return // it is still queued
@@ -166,12 +167,15 @@ func pinnedBy(tx *cache.Tx, ino cache.Ino) (bool, cache.DentryID, error) {
 	return false, 0, nil
 }
 
-// fetchNow completes a file with nobody waiting for it.
-func (m *Manager) fetchNow(ctx context.Context, ino cache.Ino) error {
+// fetchNow completes a file with nobody waiting for it; why says what a person did for it to come.
+func (m *Manager) fetchNow(ctx context.Context, ino cache.Ino, why string) error {
 	if err := m.Prepare(ino); err != nil {
 		return err
 	}
-	return m.hydrate(ctx, ino, func(f *file) error { return f.complete(ctx, false) })
+	return m.hydrate(ctx, ino, func(f *file) error {
+		f.fill.For(cache.Reader{Program: why, Kind: "vdfs"})
+		return f.complete(ctx, false)
+	})
 }
 
 // conclude ends a transfer or puts it off.

@@ -95,7 +95,7 @@ func TestHelpListsExactlyTheVerbsThatWork(t *testing.T) {
 	}
 	want := []string{
 		"completion", "conduit", "conflicts", "doctor", "du", "errors", "exclude", "fetch", "help", "history", "info", "ls", "mount",
-		"offload", "online", "pause", "pin", "pins", "queue", "redundancy", "resume", "service", "status", "sync", "unmount", "unpin", "version",
+		"offload", "online", "pause", "pin", "pins", "queue", "redundancy", "resume", "service", "status", "sync", "unmount", "unpin", "version", "why",
 	}
 	if !slices.Equal(verbs, want) {
 		t.Errorf("got  %v\nwant %v", verbs, want)
@@ -374,5 +374,44 @@ func TestEndpointArgumentsAreMadeAbsolute(t *testing.T) {
 	}
 	if _, err := endpointArg(""); exitCode(err) != exitUsage {
 		t.Errorf("empty: %v", err)
+	}
+}
+
+func TestWhyIsTold(t *testing.T) {
+	t.Parallel()
+	now := time.Date(2026, 11, 21, 12, 0, 0, 0, time.UTC)
+	a := &app{Streams: Streams{Out: &bytes.Buffer{}, Now: func() time.Time { return now }, Getenv: func(string) string { return "" }}}
+	fetched := &control.Fetched{Program: "ev\x1bil", Kind: "person", At: now.Add(-time.Hour)}
+	for name, tc := range map[string]struct {
+		why  control.Why
+		want []string
+	}{
+		"fetched and free to go": {
+			control.Why{Kind: "file", LocalBytes: 5, Fetched: fetched, Copies: []control.Copy{{Endpoint: "/srv"}}},
+			[]string{"(person)", "may go    as /srv stores this version"},
+		},
+		"not proved yet": {control.Why{Kind: "file", LocalBytes: 5}, []string{"never: it was written here", "if an endpoint proves first"}},
+		"pinned": {
+			control.Why{Kind: "file", LocalBytes: 5, PinnedBy: "/dir", Kept: []string{"is pinned"}},
+			[]string{"pinned    by /dir", "kept      is pinned"},
+		},
+		"stuck": {
+			control.Why{Kind: "file", LocalBytes: 5, Kept: []string{"has changes"}, Waits: []control.QueueItem{
+				{Operation: "update", Conduit: "home", Origin: "local", Status: "error", Attempts: 3, Error: "no room"},
+				{Operation: "move", Conduit: "home", Origin: "remote", Status: "new"},
+			}},
+			[]string{"waits     update to home: error after 3 attempts: no room", "move from home: new"},
+		},
+		"by nobody that can be told": {control.Why{Kind: "file", Fetched: &control.Fetched{At: now}}, []string{"for a program that cannot be told (unknown)"}},
+	} {
+		text := a.whyText(tc.why)
+		for _, want := range tc.want {
+			if !strings.Contains(text, want) {
+				t.Errorf("%s: %q lacks %q", name, text, want)
+			}
+		}
+		if strings.Contains(text, "\x1b") || tc.why.LocalBytes == 0 && strings.Contains(text, "may go") {
+			t.Errorf("%s: %q", name, text)
+		}
 	}
 }

@@ -25,6 +25,7 @@ type DriveHandler interface {
 // FileHandler answers for paths.
 type FileHandler interface {
 	Info(ctx context.Context, r Paths) (Infos, error)
+	Why(ctx context.Context, r Paths) (Whys, error)
 	List(ctx context.Context, r ListRequest) (Listing, error)
 	Pin(ctx context.Context, r PathsRequest, p Report) (PathsResult, error)
 	Unpin(ctx context.Context, r PathsRequest, p Report) (PathsResult, error)
@@ -102,6 +103,7 @@ func routeDrive(mux *http.ServeMux, d DriveHandler) {
 
 func routeFiles(mux *http.ServeMux, f FileHandler) {
 	post(mux, "POST /v1/info", f.Info)
+	post(mux, "POST /v1/why", f.Why)
 	post(mux, "POST /v1/list", f.List)
 	stream(mux, "POST /v1/pin", f.Pin)
 	stream(mux, "POST /v1/unpin", f.Unpin)

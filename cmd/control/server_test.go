@@ -38,6 +38,10 @@ func (b *backend) Info(_ context.Context, r Paths) (Infos, error) {
 	return Infos{Files: []Info{{Path: r.Paths[0]}}}, b.note(r)
 }
 
+func (b *backend) Why(_ context.Context, r Paths) (Whys, error) {
+	return Whys{Files: []Why{{Path: r.Paths[0]}}}, b.note(r)
+}
+
 func (b *backend) List(_ context.Context, r ListRequest) (Listing, error) {
 	return Listing{Dir: true, Next: r.After + 1}, b.note(r)
 }

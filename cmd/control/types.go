@@ -64,7 +64,7 @@ type QueueCounts struct {
 	Error      int64 `json:"error"`
 }
 
-// Paths is the body of POST /v1/info. Paths are inside the drive and begin with a slash.
+// Paths is the body of POST /v1/info and /v1/why. Paths are inside the drive and begin with a slash.
 type Paths struct {
 	Paths []Path `json:"paths"`
 }
@@ -109,6 +109,35 @@ type Info struct {
 type Copy struct {
 	Endpoint string     `json:"endpoint"`
 	Verified *time.Time `json:"verified_at"`
+}
+
+// Whys answers POST /v1/why.
+type Whys struct {
+	Files   []Why     `json:"files"`
+	Refused []Refusal `json:"refused"`
+}
+
+// Why says why a file is here or not, and what it waits for; `vdfs why --json` prints a list of them.
+type Why struct {
+	Path       Path        `json:"path"` // inside the drive
+	Kind       string      `json:"kind"` // as in Info
+	State      string      `json:"state"`
+	Residency  string      `json:"residency"`
+	LocalBytes int64       `json:"local_bytes"`
+	Fetched    *Fetched    `json:"fetched"`   // null: nothing that is here was fetched
+	Used       *time.Time  `json:"used"`      // when a person last opened it; null: nothing is here, or nobody did
+	PinnedBy   Path        `json:"pinned_by"` // whose pin it is; "": not pinned
+	Kept       []string    `json:"kept"`      // why its bytes cannot be dropped now; what no copy proves is proved before
+	Copies     []Copy      `json:"copies"`    // as in Info
+	Waits      []QueueItem `json:"waits"`     // what is still to be sent or taken in
+	Error      string      `json:"error"`     // as in Info
+}
+
+// Fetched is for whom bytes of a file last came.
+type Fetched struct {
+	Program string    `json:"program"` // "": it could not be told
+	Kind    string    `json:"class"`   // person, thumbnailer, indexer, backup, unknown; vdfs: a pin or vdfs fetch
+	At      time.Time `json:"at"`
 }
 
 // ListRequest is the body of POST /v1/list: a page of a directory, or one file.

@@ -20,6 +20,8 @@ import (
 	fuse "vdfs/fs"
 	"vdfs/internal/procs"
 	"vdfs/internal/sdnotify"
+	"vdfs/offload"
+	"vdfs/offload/caller"
 )
 
 const (
@@ -134,8 +136,10 @@ func (d *daemon) openLog() error {
 }
 
 // openCache waits for a daemon of this drive that is on its way out.
-func (d *daemon) openCache(ctx context.Context) (*cache.Cache, error) {
+func (d *daemon) openCache(ctx context.Context, callers *caller.Table) (*cache.Cache, error) {
 	options := CacheOptions(d.plan.Paths, d.plan.conf, d.log)
+	options.Counts = func(pid uint32) bool { return callers.Was(pid).Uses() }
+	options.Used = offload.Opened
 	deadline := time.NewTimer(lockWait)
 	defer deadline.Stop()
 	again := time.NewTicker(50 * time.Millisecond)
@@ -182,9 +186,9 @@ func (d *daemon) mount(ctx context.Context) (err error) {
 	}
 	d.socket = socket
 	d.server, err = fuse.Mount(ctx, fuse.Options{
-		Mountpoint: d.plan.mountpoint, Cache: d.parts.cache, Hydrator: d.parts.offload, Lister: d.parts.engine,
+		Mountpoint: d.plan.mountpoint, Cache: d.parts.cache, Hydrator: d.parts.readers, Lister: d.parts.engine,
 		States: d.parts.states, Logger: d.log, AllowOther: d.plan.AllowOther, ReadOnly: d.plan.ReadOnly,
-		NoPassthrough: d.plan.NoPassthrough,
+		NoPassthrough: d.plan.NoPassthrough, Subtype: d.plan.conf.Mount.Subtype, Markers: d.plan.conf.Mount.Markers,
 	})
 	if err != nil {
 		return err

@@ -45,7 +45,7 @@ func (h driveHandler) Status(context.Context) (control.Status, error) {
 	}
 	s := control.Status{
 		Version: h.d.plan.Version, Drive: filepath.Base(h.d.plan.mountpoint), Mountpoint: control.Path(h.d.plan.mountpoint),
-		Conduits: conduits, State: driveState(conduits, p.engine.Paused()), Nodes: stats.Nodes, Notes: notes,
+		Conduits: conduits, State: driveState(conduits, p.engine.Paused()), Nodes: stats.Nodes, Notes: append(notes, p.readers.Notes()...),
 		Cache: control.CacheStatus{Bytes: stats.ContentBytes, Free: stats.DiskAvailable, Index: stats.IndexBytes},
 	}
 	err = p.cache.Survey(func(tx *cache.Tx) (err error) {

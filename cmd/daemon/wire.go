@@ -12,6 +12,7 @@ import (
 	"vdfs/cmd/config"
 	"vdfs/cmd/control"
 	"vdfs/offload"
+	"vdfs/offload/caller"
 	"vdfs/syncer"
 	"vdfs/syncer/remote"
 	"vdfs/syncer/remote/dir"
@@ -28,6 +29,7 @@ type parts struct {
 	cache   *cache.Cache
 	engine  *syncer.Engine
 	offload *offload.Manager
+	readers *offload.Readers
 	states  states
 	wait    time.Duration // how long a person's request waits for an endpoint
 	clock   func() time.Time
@@ -38,7 +40,8 @@ type parts struct {
 // assemble opens the drive. It starts nothing.
 func (d *daemon) assemble(ctx context.Context) (*parts, error) {
 	conf := d.plan.conf
-	c, err := d.openCache(ctx)
+	callers := caller.New(caller.Options{Deny: conf.Hydrate.Deny, Allow: conf.Hydrate.Allow})
+	c, err := d.openCache(ctx, callers)
 	if err != nil {
 		return nil, err
 	}
@@ -51,6 +54,7 @@ func (d *daemon) assemble(ctx context.Context) (*parts, error) {
 	oo := offloadOptions(conf)
 	oo.Cache, oo.Source, oo.Logger, oo.Clock = c, p.engine, d.log, time.Now
 	p.offload = offload.New(oo)
+	p.readers = offload.NewReaders(p.offload, callers)
 	p.states = states{p}
 	return p, nil
 }

@@ -15,6 +15,7 @@ type Status struct {
 	Queue       Queue     `json:"queue"`
 	MemoryBytes int64     `json:"memory_bytes"`
 	Nodes       int64     `json:"nodes"`
+	Notes       []string  `json:"notes"`
 }
 
 // Conduit is one conduit of Status.
@@ -105,4 +106,23 @@ type Conflict struct {
 	Type         string `json:"type"`
 	Strategy     string `json:"strategy"`
 	State        string `json:"state"`
+}
+
+// Why is one element of `vdfs why --json`.
+type Why struct {
+	Path      string   `json:"path"`
+	State     string   `json:"state"`
+	Residency string   `json:"residency"`
+	Fetched   *Fetched `json:"fetched"`
+	PinnedBy  string   `json:"pinned_by"`
+	Kept      []string `json:"kept"`
+	Waits     []Item   `json:"waits"`
+	Error     string   `json:"error"`
+}
+
+// Fetched is for whom a file was fetched last.
+type Fetched struct {
+	Program string `json:"program"`
+	Class   string `json:"class"`
+	At      string `json:"at"`
 }
