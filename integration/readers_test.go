@@ -199,6 +199,7 @@ deny = ["virus*"]
 allow = ["ffmpegthumbnailer"]
 [mount]
 subtype = "mydrive"
+markers = [".trackerignore"]
 `)
 	f.mount()
 	limited(t, as(t, "cat", "virusscanner"), f.path("a"), data)
@@ -208,6 +209,14 @@ subtype = "mydrive"
 	if mounts := read(t, "/proc/self/mounts"); !strings.Contains(mounts, f.at+" fuse.mydrive ") {
 		t.Error("the subtype of the mount is not what the configuration says")
 	}
+	if _, err := os.Lstat(f.path(".trackerignore")); err != nil {
+		t.Errorf("the marker is not found: %v", err)
+	}
+	f.settled()
+	absent(t, f.behind(".trackerignore"))
+	write(t, f.path(".trackerignore"), "")
+	f.settled()
+	wants(t, f.behind(".trackerignore"), "")
 }
 
 func TestAnOnlineFileBecomesAutoWhenAPersonOpensIt(t *testing.T) {

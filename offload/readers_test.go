@@ -246,6 +246,32 @@ func TestAProgramInTheBackgroundThatFetchesMuchIsReported(t *testing.T) {
 	reports("recollindex", "scanner", "recollindex")
 }
 
+func TestWhatFollowsByItselfIsCountedWithWhatCausedIt(t *testing.T) {
+	t.Parallel()
+	d := newDrive(t, Options{})
+	r, ctx := d.readers(), context.Background()
+	counted := func() int64 {
+		r.spree.mu.Lock()
+		defer r.spree.mu.Unlock()
+		return r.spree.of["scanner"].bytes
+	}
+	e := d.remote(cache.RootIno, "f", pattern(8<<20))
+	d.ok(r.Ensure(ctx, service, e.Ino, 6<<20, 10))
+	if got := counted(); got < 10 || got >= 2<<20 {
+		t.Fatalf("a read of 10 bytes is counted as %d", got)
+	}
+	d.ok(r.Ensure(ctx, service, e.Ino, 0, 4<<20))
+	if got := counted(); got < 7<<20 || got > 8<<20 {
+		t.Fatalf("half of a file of 8 MiB was read, and its rest comes, but %d bytes are counted", got)
+	}
+	d.ok(r.Ensure(ctx, thumbnailer, d.remote(cache.RootIno, "g", pattern(2*headSize)).Ino, 0, 10))
+	r.spree.mu.Lock()
+	defer r.spree.mu.Unlock()
+	if got := r.spree.of["ffmpegthumbnailer"].bytes; got != headSize {
+		t.Fatalf("a head is counted as %d bytes", got)
+	}
+}
+
 func TestManyBytesAreReportedToo(t *testing.T) {
 	t.Parallel()
 	var s sprees
