@@ -10,6 +10,9 @@
 // Lock order: Hydrator.mu, then file.mu; no call into the cache or the source is made under Hydrator.mu, and none that
 // waits under file.mu. The lease of a node is the cache's: a file being hydrated counts as read.
 //
+// Readers is the face to the mount: it looks which program asks, by package caller, and gives thumbnailers, indexers and what a
+// person's list names no more than the head of what is not here. Only missing bytes are a question.
+//
 // What it must never do: show a reader bytes of two versions or bytes that failed verification; drop bytes without a
 // proof for the version they are, asked for now; hydrate because of a listing, a stat, an open or a truncation.
 //

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -56,11 +57,8 @@ func (a *app) whyText(w control.Why) string {
 	if w.Kind == "file" {
 		line("here", "%s (%s)", size(w.LocalBytes), w.Residency)
 	}
-	switch f := w.Fetched; {
-	case f != nil:
-		line("fetched", "for %s (%s), %s", safe(either(f.Program, "a program that cannot be told")), safe(either(f.Kind, "unknown")), ago(a.Now(), f.At))
-	case w.LocalBytes > 0:
-		line("fetched", "never: it was written here")
+	if w.Fetched != nil || w.LocalBytes > 0 {
+		line("fetched", "%s", fetchedText(w.Fetched, a.Now()))
 	}
 	if w.Used != nil {
 		line("used", "%s", ago(a.Now(), *w.Used))
@@ -81,6 +79,14 @@ func (a *app) whyText(w control.Why) string {
 		line("error", "%s", a.paint(red, safe(w.Error)))
 	}
 	return out.String()
+}
+
+// fetchedText says for whom bytes came.
+func fetchedText(f *control.Fetched, now time.Time) string {
+	if f == nil {
+		return "never: it was written here"
+	}
+	return fmt.Sprintf("for %s (%s), %s", safe(either(f.Program, "a program that cannot be told")), safe(either(f.Kind, "unknown")), ago(now, f.At))
 }
 
 // mayGo says on what condition bytes may be dropped.

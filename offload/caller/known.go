@@ -1,6 +1,9 @@
 package caller
 
-import "path"
+import (
+	"path"
+	"strings"
+)
 
 // Class is what kind of program a process is.
 type Class uint8
@@ -109,8 +112,9 @@ func classOf(name string, arguments []string) Class {
 		if r.argument == "" {
 			return r.class
 		}
-		for _, a := range arguments {
-			if fits(path.Base(a), []string{r.argument}) {
+		// A program that writes its own arguments may have put them all into one.
+		for _, word := range strings.Fields(strings.Join(arguments, " ")) {
+			if fits(path.Base(word), []string{r.argument}) {
 				return r.class
 			}
 		}

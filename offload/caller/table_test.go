@@ -73,6 +73,7 @@ func TestProgramsAreKnownByWhatRuns(t *testing.T) {
 		"a font":                        {"/usr/bin/gnome-thumbnail-font", "", Thumbnailer, "gnome-thumbnail-font"},
 		"tumbler":                       {"/usr/lib/x86_64-linux-gnu/tumbler-1/tumblerd", "tumblerd", Thumbnailer, "tumblerd"},
 		"KDE makes a thumbnail":         {"/usr/libexec/kf6/kioworker", "kioworker /usr/lib/qt6/plugins/kf6/kio/thumbnail.so thumbnail x", Thumbnailer, "kioworker"},
+		"KDE of old":                    {"/usr/bin/kdeinit5", "=thumbnail.so [kdeinit5] thumbnail local:/run/user/1000/x", Thumbnailer, "kdeinit5"},
 		"KDE copies a file":             {"/usr/libexec/kf6/kioworker", "kioworker /usr/lib/qt6/plugins/kf6/kio/kio_file.so file x", Person, "kioworker"},
 		"tracker's miner":               {"/usr/libexec/tracker-miner-fs-3", "", Indexer, "tracker-miner-fs-3"},
 		"tracker's extractor":           {"/usr/libexec/tracker-extract-3", "", Indexer, "tracker-extract-3"},
@@ -96,6 +97,9 @@ func TestProgramsAreKnownByWhatRuns(t *testing.T) {
 			t.Parallel()
 			p := newProc(t)
 			p.add(made{pid: 7, parent: 1, exe: tc.exe, args: tc.args})
+			if joined, ok := strings.CutPrefix(tc.args, "="); ok {
+				must(t, os.WriteFile(filepath.Join(p.dir, "7", "cmdline"), []byte(joined), 0o644))
+			}
 			if tc.args == "" {
 				must(t, os.WriteFile(filepath.Join(p.dir, "7", "cmdline"), nil, 0o644))
 			}
