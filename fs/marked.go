@@ -113,14 +113,6 @@ func (m *marked) Read(cancel <-chan struct{}, input *fuse.ReadIn, buf []byte) (f
 	return fuse.ReadResultData(nil), fuse.OK
 }
 
-// Flush has nothing to do for a marker.
-func (m *marked) Flush(cancel <-chan struct{}, input *fuse.FlushIn) fuse.Status {
-	if m.name(input.NodeId) == "" {
-		return m.drive.Flush(cancel, input)
-	}
-	return fuse.OK
-}
-
 // Release closes a marker, which has no handle.
 func (m *marked) Release(cancel <-chan struct{}, input *fuse.ReleaseIn) {
 	if m.name(input.NodeId) == "" {
