@@ -3,6 +3,7 @@ package cache
 import (
 	"context"
 	"sync"
+	"time"
 )
 
 // usageMax bounds how many accesses are kept in memory; Run writes them out long before.
@@ -50,12 +51,22 @@ func (u *usage) opened(ino Ino, pid uint32) {
 	}
 }
 
+// meetEvery is how often a new process is asked about: a build has thousands, and the answer is worth less than they take.
+const meetEvery = 20 * time.Millisecond
+
 // meet asks about new processes until ctx ends.
 func (c *Cache) meet(ctx context.Context) error {
+	ticker := time.NewTicker(meetEvery)
+	defer ticker.Stop()
 	for {
 		select {
 		case pid := <-c.used.fresh:
 			c.opt.Counts(pid)
+		case <-ctx.Done():
+			return nil
+		}
+		select {
+		case <-ticker.C:
 		case <-ctx.Done():
 			return nil
 		}
