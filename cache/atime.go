@@ -2,6 +2,7 @@ package cache
 
 import (
 	"context"
+	"fmt"
 	"sync"
 	"time"
 )
@@ -15,6 +16,7 @@ type usage struct {
 	mu     sync.Mutex
 	atimes map[Ino]int64
 	opens  map[openedBy]int64
+	latest map[Ino]int64 // of opens
 	clock  Clock
 
 	// A process may be gone when its opens are written, so whoever counts is asked about a new one soon, and remembers it.
@@ -32,6 +34,7 @@ func (u *usage) init(clock Clock) {
 	u.clock = clock
 	u.atimes = make(map[Ino]int64)
 	u.opens = make(map[openedBy]int64)
+	u.latest = make(map[Ino]int64)
 	u.fresh = make(chan uint32, 256)
 }
 
@@ -41,6 +44,7 @@ func (u *usage) opened(ino Ino, pid uint32) {
 	defer u.mu.Unlock()
 	if len(u.opens) < usageMax {
 		u.opens[openedBy{ino, pid}] = now
+		u.latest[ino] = now
 	}
 	if at := &u.seen[pid%uint32(len(u.seen))]; *at != pid {
 		*at = pid
@@ -73,6 +77,13 @@ func (c *Cache) meet(ctx context.Context) error {
 	}
 }
 
+// lastOpened is when a file was last opened, by whomever, if that was not written down yet; else 0.
+func (u *usage) lastOpened(ino Ino) int64 {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return u.latest[ino]
+}
+
 func (u *usage) touch(ino Ino, at int64) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
@@ -101,7 +112,11 @@ func (u *usage) forget(ino Ino) {
 func (u *usage) take(limit int) (atimes map[Ino]int64, opens map[openedBy]int64) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	return takeSome(u.atimes, limit), takeSome(u.opens, limit)
+	opens = takeSome(u.opens, limit)
+	for o := range opens {
+		delete(u.latest, o.ino)
+	}
+	return takeSome(u.atimes, limit), opens
 }
 
 func takeSome[K comparable](m map[K]int64, limit int) map[K]int64 {
@@ -128,6 +143,14 @@ func (c *Cache) forgetAtime(ino Ino) {
 
 // usageBatch bounds one transaction of flushUsage.
 const usageBatch = 200
+
+// WriteUsage writes down the accesses so far, so that the order of KeptPage is that of now.
+func (c *Cache) WriteUsage() error {
+	if err := c.flushUsage(); err != nil {
+		return fmt.Errorf("write access times: %w", err)
+	}
+	return nil
+}
 
 // flushUsage writes the buffered accesses in small transactions.
 func (c *Cache) flushUsage() error {

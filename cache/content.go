@@ -40,12 +40,14 @@ type contentStore struct {
 	older ContentID     // the last id that another process gave out: files up to it that have no row are leftovers
 	epoch atomic.Uint64 // counts rounds of syncing; see stamp
 	bytes atomic.Int64  // bytes present in all contents of the index; see Cache.known
+	limit atomic.Int64  // of bytes, with above: see BytesAbove
 	dirty atomic.Bool   // something was written since the last round of syncing began
 	swept atomic.Bool   // leftovers of other processes were removed
 
 	notes    notes
 	removals removals
 	held     chan struct{} // cap 1; see hasHeld
+	above    chan struct{} // cap 1; see BytesAbove
 
 	// Directories are made with their first file. Those whose own names are not durable yet are made - named.
 	dirs        sync.Mutex
@@ -61,6 +63,8 @@ func (s *contentStore) init(dir string) error {
 	s.made = 1
 	s.removals.wake = make(chan struct{}, 1)
 	s.held = make(chan struct{}, 1)
+	s.above = make(chan struct{}, 1)
+	s.limit.Store(Unlimited)
 	return err
 }
 

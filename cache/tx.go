@@ -99,7 +99,7 @@ func (c *Cache) transact(tx *Tx, mount bool, fn func(*Tx) error) (err error) {
 	}
 	w.group.marked = w.group.marked || tx.marked
 	c.nodes.Add(tx.nodes)
-	c.store.bytes.Add(tx.bytes)
+	c.store.add(tx.bytes)
 	seq := c.seq.Add(1)
 	if !mount {
 		c.feed.publish(seq, tx.changes)

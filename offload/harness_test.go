@@ -29,6 +29,7 @@ type endpoint struct {
 	noProof  error
 	unhashed bool // does not know what anything must be
 	proved   func()
+	prove    func(cache.Ino) (int, error) // not nil: answers in place of the two above
 }
 
 var errOffline = errors.New("unplugged")
@@ -88,7 +89,10 @@ func (s *endpoint) Reachable(cache.Ino) error {
 	return s.offline
 }
 
-func (s *endpoint) Prove(context.Context, cache.Ino, uint64) (int, error) {
+func (s *endpoint) Prove(_ context.Context, ino cache.Ino, _ uint64) (int, error) {
+	if s.prove != nil {
+		return s.prove(ino)
+	}
 	if s.proved != nil {
 		s.proved()
 	}
@@ -128,7 +132,7 @@ type drive struct {
 
 func newDrive(t *testing.T, o Options) *drive {
 	t.Helper()
-	c, err := cache.Open(context.Background(), cache.Options{Dir: t.TempDir(), Device: "here"})
+	c, err := cache.Open(context.Background(), cache.Options{Dir: t.TempDir(), Device: "here", Clock: o.Clock})
 	if err != nil {
 		t.Fatal(err)
 	}

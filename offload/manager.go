@@ -31,6 +31,10 @@ type Options struct {
 	Timeout time.Duration
 	// Parallel bounds the fetches that programs wait for, Background those that nobody does; 0: 16 and 4.
 	Parallel, Background int
+	// MinCopies is how many endpoints have to prove that they store a version before it is dropped here; 0: 1.
+	MinCopies int
+	// Eviction drops bytes by itself, while Run runs.
+	Eviction Eviction
 }
 
 // Manager does residency for one drive. It is safe for concurrent use. It hydrates from the start; Run works off the
@@ -43,6 +47,8 @@ type Manager struct {
 	log        *slog.Logger
 	background int
 	walks      walks
+	minCopies  int
+	evict      *evictor
 }
 
 // New makes a Manager. It starts nothing.
@@ -62,7 +68,10 @@ func New(o Options) *Manager {
 	if o.Background == 0 {
 		o.Background = 4
 	}
-	return &Manager{
+	m := &Manager{
 		Hydrator: newHydrator(o), cache: o.Cache, source: o.Source, now: o.Clock, log: o.Logger, background: o.Background,
+		minCopies: max(o.MinCopies, 1),
 	}
+	m.evict = newEvictor(m, o.Eviction)
+	return m
 }

@@ -19,6 +19,8 @@ type OffloadOptions struct {
 	IncludePinned bool
 	// DryRun only says what would be dropped. No endpoint is asked, so proof may still fail.
 	DryRun bool
+
+	unusedSince int64 // not 0: what was opened later stays; nanoseconds since 1970
 }
 
 // Report is what Offload did.
@@ -149,7 +151,7 @@ var errNothing = errors.New("nothing to drop")
 //
 //  1. it may go by what the index says: not pinned, open, unsent or in conflict
 //  2. its hash is known, computed if need be
-//  3. an endpoint proves that it stores this version
+//  3. an endpoint, or as many as the configuration wants, proves that it stores this version
 //  4. under the drop lease, where nobody can open it: 1 again, and still this version
 //  5. the row says that it is a placeholder; then the file goes
 //
@@ -170,11 +172,8 @@ func (m *Manager) drop(ctx context.Context, ino cache.Ino, o OffloadOptions) (fr
 			return 0, err
 		}
 	}
-	if _, err := m.source.Prove(ctx, ino, n.Version); err != nil {
-		if ctx.Err() != nil {
-			return 0, ctx.Err()
-		}
-		return 0, skipped("no endpoint has proved that it stores this version: " + err.Error())
+	if err := m.proved(ctx, n); err != nil {
+		return 0, err
 	}
 	lease, err := m.cache.TryDrop(ino)
 	if err != nil {
@@ -195,6 +194,23 @@ func (m *Manager) drop(ctx context.Context, ino cache.Ino, o OffloadOptions) (fr
 	return freed, err
 }
 
+// errUnproved tells that endpoints were asked and it is their answer that has a file stay.
+var errUnproved = errors.New("not proved")
+
+// proved has enough endpoints prove that they store this version of a node.
+func (m *Manager) proved(ctx context.Context, n cache.Node) error {
+	copies, err := m.source.Prove(ctx, n.Ino, n.Version)
+	switch {
+	case ctx.Err() != nil:
+		return ctx.Err()
+	case err != nil:
+		return errors.Join(skipped("no endpoint has proved that it stores this version: "+err.Error()), errUnproved)
+	case copies < m.minCopies:
+		return errors.Join(skipped(fmt.Sprintf("%d of %d copies elsewhere are proved", copies, m.minCopies)), errUnproved)
+	}
+	return nil
+}
+
 // droppable reads what the index says about dropping a node; skipped: why it must stay.
 func (m *Manager) droppable(ino cache.Ino, o OffloadOptions) (n cache.Node, here int64, err error) {
 	err = m.cache.View(func(tx *cache.Tx) error {
@@ -209,6 +225,13 @@ func (m *Manager) droppable(ino cache.Ino, o OffloadOptions) (n cache.Node, here
 		}
 		if here, err = tx.LocalBytes(ino); err != nil {
 			return err
+		}
+		at, err := tx.LastOpened(ino)
+		if err != nil {
+			return err
+		}
+		if o.unusedSince != 0 && at > o.unusedSince {
+			return skipped("was opened in this moment")
 		}
 		pinned, _, err := pinnedBy(tx, ino)
 		if err != nil {

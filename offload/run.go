@@ -8,6 +8,8 @@ import (
 	"math/rand/v2"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"vdfs/cache"
 )
 
@@ -18,9 +20,17 @@ const (
 	unreachableBackoff = 30 * time.Second
 )
 
-// Run works off the transfers until ctx ends, which is no error. Then no fetch is under way any more, and none is begun.
+// Run works off the transfers, and evicts, until ctx ends, which is no error. Then no fetch is under way any more, and none
+// is begun.
 func (m *Manager) Run(ctx context.Context) error {
 	defer m.Close()
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return m.runTransfers(ctx) })
+	g.Go(func() error { return m.evict.run(ctx) })
+	return g.Wait()
+}
+
+func (m *Manager) runTransfers(ctx context.Context) error {
 	wake, stop := m.cache.Watch()
 	defer stop()
 	r := &runner{m: m, busy: make(map[int64]bool), ended: make(chan int64), walked: make(chan error)}

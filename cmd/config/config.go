@@ -26,6 +26,7 @@ type Config struct {
 	Cache   Cache   `toml:"cache"`
 	Hydrate Hydrate `toml:"hydrate"`
 	Mount   Mount   `toml:"mount"`
+	Offload Offload `toml:"offload"`
 	Guard   Guard   `toml:"guard"`
 	Log     Log     `toml:"log"`
 }
@@ -40,9 +41,10 @@ type Sync struct {
 	Interval Duration `toml:"interval"` // fallback timer between looks at an endpoint; 1s to 24h, default 30s
 }
 
-// Cache says where local bytes live.
+// Cache says where local bytes live, and how many.
 type Cache struct {
-	Dir string `toml:"dir"` // absolute; index and content; default: the data directory
+	Dir     string `toml:"dir"`      // absolute; index and content; default: the data directory
+	MaxSize Size   `toml:"max_size"` // of what is here besides the pinned; above 0; default: see Budget
 }
 
 // Hydrate tunes fetching. The names are those of programs, and may have * and ? in them.
@@ -91,7 +93,9 @@ func Default(hostname string) Config {
 	return Config{
 		Device:  Device{Name: hostname},
 		Sync:    Sync{Interval: Duration(30 * time.Second)},
+		Cache:   Cache{MaxSize: ByDisk},
 		Hydrate: Hydrate{Timeout: Duration(30 * time.Second)},
+		Offload: Offload{Enabled: true, FreeLow: ByDisk, FreeHigh: ByDisk, MinCopies: 1},
 		Guard:   Guard{MaxDeleteCount: 50, MaxDeletePercent: 25},
 		Log:     Log{Level: "info"},
 	}
@@ -149,6 +153,8 @@ func (c *Config) check() error {
 		return errors.New("device.name: longer than 64 bytes")
 	case c.Cache.Dir != "" && !filepath.IsAbs(c.Cache.Dir):
 		return fmt.Errorf("cache.dir: %q is not an absolute path", c.Cache.Dir)
+	case c.Cache.MaxSize == 0:
+		return errors.New("cache.max_size: 0 would keep nothing; leave the key out for the default, or turn offload.enabled off for no limit")
 	case c.Guard.MaxDeleteCount < 1:
 		return errors.New("guard.max_delete_count: must be 1 or more")
 	case c.Guard.MaxDeletePercent < 1 || c.Guard.MaxDeletePercent > 100:
@@ -166,7 +172,13 @@ func (c *Config) check() error {
 	if err := within("sync.interval", c.Sync.Interval, time.Second, 24*time.Hour); err != nil {
 		return err
 	}
-	return within("hydrate.timeout", c.Hydrate.Timeout, time.Second, time.Hour)
+	if err := positive("cache.max_size", c.Cache.MaxSize); err != nil {
+		return err
+	}
+	if err := within("hydrate.timeout", c.Hydrate.Timeout, time.Second, time.Hour); err != nil {
+		return err
+	}
+	return c.Offload.check()
 }
 
 // subtype is what the mount table can hold; "" is the default.

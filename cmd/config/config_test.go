@@ -43,6 +43,17 @@ name = "desk"
 interval = "5m"
 [cache]
 dir = "/big/vdfs/"
+max_size = "1.5GiB"
+[offload]
+enabled = false
+free_low = 5_000
+free_high = "6 KB"
+idle = "720h"
+keep_recent = "1h"
+min_size = "64KiB"
+include = ["*.iso"]
+exclude = ["a*", "b*"]
+min_copies = 2
 [hydrate]
 timeout = "7s"
 deny = ["scanner", "virus*"]
@@ -62,11 +73,15 @@ level = "debug"
 	want := Config{
 		Device:  Device{Name: "desk"},
 		Sync:    Sync{Interval: Duration(5 * time.Minute)},
-		Cache:   Cache{Dir: "/big/vdfs/"},
+		Cache:   Cache{Dir: "/big/vdfs/", MaxSize: 3 << 29},
 		Hydrate: Hydrate{Timeout: Duration(7 * time.Second), Deny: []string{"scanner", "virus*"}, Allow: []string{"gthumb-thumbnailer"}},
 		Mount:   Mount{Subtype: "vdfs", Markers: []string{".nomedia"}},
-		Guard:   Guard{MaxDeleteCount: 3, MaxDeletePercent: 90},
-		Log:     Log{Level: "debug"},
+		Offload: Offload{
+			FreeLow: 5000, FreeHigh: 6000, Idle: Duration(720 * time.Hour), KeepRecent: Duration(time.Hour), MinSize: 64 << 10,
+			Include: []string{"*.iso"}, Exclude: []string{"a*", "b*"}, MinCopies: 2,
+		},
+		Guard: Guard{MaxDeleteCount: 3, MaxDeletePercent: 90},
+		Log:   Log{Level: "debug"},
 	}
 	if !reflect.DeepEqual(c, want) {
 		t.Fatalf("got %+v, want %+v", c, want)
@@ -94,6 +109,19 @@ func TestRefusalsNameTheKey(t *testing.T) {
 		"too short an interval":        {"[sync]\ninterval = \"1ms\"\n", "sync.interval: 1ms is not between"},
 		"too long a timeout":           {"[hydrate]\ntimeout = \"2h\"\n", "hydrate.timeout"},
 		"a relative cache directory":   {"[cache]\ndir = \"x\"\n", "cache.dir"},
+		"a cache of nothing":           {"[cache]\nmax_size = 0\n", "cache.max_size: 0 would keep nothing"},
+		"a negative size":              {"[cache]\nmax_size = -1\n", "cache.max_size"},
+		"a size of no unit":            {"[cache]\nmax_size = \"50 potatoes\"\n", "cache.max_size"},
+		"a size without a number":      {"[offload]\nmin_size = \"GiB\"\n", "offload.min_size"},
+		"a size beyond all disks":      {"[cache]\nmax_size = \"9999999999TiB\"\n", "cache.max_size"},
+		"a part of a byte":             {"[cache]\nmax_size = \"1.5\"\n", "cache.max_size"},
+		"a negative minimum":           {"[offload]\nmin_size = -5\n", "offload.min_size: -5 is not a size"},
+		"watermarks that cross":        {"[offload]\nfree_low = 10\nfree_high = 9\n", "offload.free_high: 9 bytes are less than offload.free_low"},
+		"idle in no time":              {"[offload]\nidle = \"1s\"\n", "offload.idle: 1s is not between"},
+		"a negative time":              {"[offload]\nkeep_recent = \"-1s\"\n", "offload.keep_recent"},
+		"no copies":                    {"[offload]\nmin_copies = 0\n", "offload.min_copies"},
+		"names by no pattern":          {"[offload]\nexclude = [\"a\", \"[\"]\n", "offload.exclude: \"[\" is not a pattern"},
+		"an empty pattern":             {"[offload]\ninclude = [\"\"]\n", "offload.include"},
 		"a percentage above a hundred": {"[guard]\nmax_delete_percent = 101\n", "guard.max_delete_percent"},
 		"a negative count":             {"[guard]\nmax_delete_count = -1\n", "guard.max_delete_count"},
 		"a log level that is none":     {"[log]\nlevel = \"loud\"\n", "log.level"},

@@ -46,7 +46,9 @@ func (h driveHandler) Status(context.Context) (control.Status, error) {
 	s := control.Status{
 		Version: h.d.plan.Version, Drive: filepath.Base(h.d.plan.mountpoint), Mountpoint: control.Path(h.d.plan.mountpoint),
 		Conduits: conduits, State: driveState(conduits, p.engine.Paused()), Nodes: stats.Nodes, Notes: append(notes, p.readers.Notes()...),
-		Cache: control.CacheStatus{Bytes: stats.ContentBytes, Free: stats.DiskAvailable, Index: stats.IndexBytes},
+		Cache: control.CacheStatus{
+			Bytes: stats.ContentBytes, Budget: p.offload.Budget(), Free: stats.DiskAvailable, Index: stats.IndexBytes,
+		},
 	}
 	err = p.cache.Survey(func(tx *cache.Tx) (err error) {
 		if s.Cache.Dirty, err = tx.DirtyBytes(); err != nil {

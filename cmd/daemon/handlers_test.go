@@ -15,6 +15,7 @@ import (
 	"vdfs/cache"
 	"vdfs/cmd/config"
 	"vdfs/cmd/control"
+	"vdfs/offload"
 )
 
 // unmounted is a whole drive over the directory files, working but not mounted.
@@ -226,9 +227,16 @@ func TestALaterMountKeepsItsEndpoint(t *testing.T) {
 func TestEveryConfigurationKeyChangesBehaviour(t *testing.T) {
 	t.Parallel()
 	paths := config.Paths{Data: "/data"}
+	const disk = 1000 << 30
+	// evicts is the default, but for what f changes.
+	evicts := func(f func(*offload.Eviction)) map[string]any {
+		v := offload.Eviction{Budget: 50 << 30, FreeLow: 50 << 30, FreeHigh: 60 << 30}
+		f(&v)
+		return map[string]any{"eviction": v}
+	}
 	// behaviour is everything the configuration decides.
 	behaviour := func(c config.Config) map[string]any {
-		so, co := engineOptions(c), CacheOptions(paths, c, nil)
+		so, co, oo := engineOptions(c), CacheOptions(paths, c, nil), offloadOptions(c, disk)
 		var out bytes.Buffer
 		d := &daemon{plan: &plan{Options: Options{Stderr: &out}, conf: c}}
 		if err := d.openLog(); err != nil {
@@ -236,7 +244,8 @@ func TestEveryConfigurationKeyChangesBehaviour(t *testing.T) {
 		}
 		d.log.Debug("told")
 		return map[string]any{
-			"device": so.Device, "cache device": co.Device, "interval": so.Interval, "dir": co.Dir, "timeout": offloadOptions(c).Timeout,
+			"device": so.Device, "cache device": co.Device, "interval": so.Interval, "dir": co.Dir, "timeout": oo.Timeout,
+			"copies": oo.MinCopies, "eviction": oo.Eviction,
 			"count": so.GuardCount, "percent": so.GuardPercent, "debug": out.Len() > 0,
 		}
 	}
@@ -244,9 +253,28 @@ func TestEveryConfigurationKeyChangesBehaviour(t *testing.T) {
 		set  func(*config.Config)
 		want map[string]any
 	}{
-		"device.name":              {func(c *config.Config) { c.Device.Name = "desk" }, map[string]any{"device": "desk", "cache device": "desk"}},
-		"sync.interval":            {func(c *config.Config) { c.Sync.Interval = config.Duration(time.Hour) }, map[string]any{"interval": time.Hour}},
-		"cache.dir":                {func(c *config.Config) { c.Cache.Dir = "/big" }, map[string]any{"dir": "/big"}},
+		"device.name":     {func(c *config.Config) { c.Device.Name = "desk" }, map[string]any{"device": "desk", "cache device": "desk"}},
+		"sync.interval":   {func(c *config.Config) { c.Sync.Interval = config.Duration(time.Hour) }, map[string]any{"interval": time.Hour}},
+		"cache.dir":       {func(c *config.Config) { c.Cache.Dir = "/big" }, map[string]any{"dir": "/big"}},
+		"cache.max_size":  {func(c *config.Config) { c.Cache.MaxSize = 9 }, evicts(func(v *offload.Eviction) { v.Budget = 9 })},
+		"offload.enabled": {func(c *config.Config) { c.Offload.Enabled = false }, evicts(func(v *offload.Eviction) { *v = offload.Eviction{} })},
+		"offload.free_low": {
+			func(c *config.Config) { c.Offload.FreeLow = 10 }, evicts(func(v *offload.Eviction) { v.FreeLow, v.FreeHigh = 10, 12 }),
+		},
+		"offload.free_high": {
+			func(c *config.Config) { c.Offload.FreeHigh = 70 << 30 }, evicts(func(v *offload.Eviction) { v.FreeHigh = 70 << 30 }),
+		},
+		"offload.idle": {
+			func(c *config.Config) { c.Offload.Idle = config.Duration(time.Hour) }, evicts(func(v *offload.Eviction) { v.Idle = time.Hour }),
+		},
+		"offload.keep_recent": {
+			func(c *config.Config) { c.Offload.KeepRecent = config.Duration(time.Hour) },
+			evicts(func(v *offload.Eviction) { v.KeepRecent = time.Hour }),
+		},
+		"offload.min_size":         {func(c *config.Config) { c.Offload.MinSize = 9 }, evicts(func(v *offload.Eviction) { v.MinSize = 9 })},
+		"offload.include":          {func(c *config.Config) { c.Offload.Include = []string{"a"} }, evicts(func(v *offload.Eviction) { v.Include = []string{"a"} })},
+		"offload.exclude":          {func(c *config.Config) { c.Offload.Exclude = []string{"b"} }, evicts(func(v *offload.Eviction) { v.Exclude = []string{"b"} })},
+		"offload.min_copies":       {func(c *config.Config) { c.Offload.MinCopies = 2 }, map[string]any{"copies": 2}},
 		"hydrate.timeout":          {func(c *config.Config) { c.Hydrate.Timeout = config.Duration(time.Minute) }, map[string]any{"timeout": time.Minute}},
 		"guard.max_delete_count":   {func(c *config.Config) { c.Guard.MaxDeleteCount = 7 }, map[string]any{"count": 7}},
 		"guard.max_delete_percent": {func(c *config.Config) { c.Guard.MaxDeletePercent = 8 }, map[string]any{"percent": 8}},

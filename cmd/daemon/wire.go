@@ -51,7 +51,11 @@ func (d *daemon) assemble(ctx context.Context) (*parts, error) {
 	if p.engine, err = syncer.New(so); err != nil {
 		return nil, errors.Join(err, c.Close())
 	}
-	oo := offloadOptions(conf)
+	stats, err := c.StatFS()
+	if err != nil {
+		return nil, errors.Join(err, c.Close())
+	}
+	oo := offloadOptions(conf, stats.DiskTotal)
 	oo.Cache, oo.Source, oo.Logger, oo.Clock = c, p.engine, d.log, time.Now
 	p.offload = offload.New(oo)
 	p.readers = offload.NewReaders(p.offload, callers)
@@ -68,9 +72,19 @@ func engineOptions(c config.Config) syncer.Options {
 	}
 }
 
-// offloadOptions is what the configuration says about fetching.
-func offloadOptions(c config.Config) offload.Options {
-	return offload.Options{Timeout: time.Duration(c.Hydrate.Timeout)}
+// offloadOptions is what the configuration says about fetching and dropping, with the cache on a disk of that many bytes.
+func offloadOptions(c config.Config, disk int64) offload.Options {
+	o := offload.Options{Timeout: time.Duration(c.Hydrate.Timeout), MinCopies: c.Offload.MinCopies}
+	if !c.Offload.Enabled {
+		return o
+	}
+	low, high := c.Watermarks(disk)
+	o.Eviction = offload.Eviction{
+		Budget: c.Budget(disk), FreeLow: low, FreeHigh: high,
+		Idle: time.Duration(c.Offload.Idle), KeepRecent: time.Duration(c.Offload.KeepRecent),
+		MinSize: int64(c.Offload.MinSize), Include: c.Offload.Include, Exclude: c.Offload.Exclude,
+	}
+	return o
 }
 
 // openEndpoint opens the storage of a leg. Leg 0 is one that is only looked at before its conduit is made.
