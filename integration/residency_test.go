@@ -2,6 +2,7 @@ package integration
 
 import (
 	"bytes"
+	"errors"
 	"os"
 	"strings"
 	"testing"
@@ -151,4 +152,45 @@ func TestVirtualAttributes(t *testing.T) {
 	if got := get("user.mine"); got != "kept" {
 		t.Errorf("an attribute of one's own is %q", got)
 	}
+}
+
+func TestAPartThatWasReadCanBeFreed(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t, "")
+	text := bytes.Repeat([]byte("some of it is read. "), 3<<20)
+	must(t, os.WriteFile(f.behind("big"), text, 0o644))
+	f.mount()
+	part := make([]byte, 4<<10)
+	read := func() {
+		t.Helper()
+		big, err := os.Open(f.path("big"))
+		must(t, err)
+		_, err = big.ReadAt(part, 1<<20)
+		must(t, errors.Join(err, big.Close()))
+		if !bytes.Equal(part, text[1<<20:][:len(part)]) {
+			t.Error("what was read is not what is there")
+		}
+	}
+	read()
+	eventually(t, "a part is here, and nothing more comes", func() bool {
+		before := f.info("big")[0]
+		return before.Residency == "partial" && f.run("offload", f.path("big")).Code == 0
+	})
+	if i := f.info("big")[0]; i.Residency != "none" || f.status().Cache.Bytes != 0 {
+		t.Errorf("after the offload it is %+v", i)
+	}
+	read()
+
+	// What the storage has no more is not dropped: nobody else has that part.
+	eventually(t, "a part is here again", func() bool { return f.info("big")[0].Residency == "partial" })
+	f.do("pause")
+	must(t, os.WriteFile(f.behind("big"), []byte("another"), 0o644))
+	eventually(t, "offload finds that it is not proved", func() bool {
+		r := f.run("offload", f.path("big"))
+		return r.Code == 3 && strings.Contains(r.Stderr, "proved")
+	})
+	if i := f.info("big")[0]; i.LocalBytes == 0 {
+		t.Errorf("the part is gone: %+v", i)
+	}
+	f.do("resume")
 }

@@ -15,7 +15,8 @@ type Source interface {
 	Fetch(ctx context.Context, ino cache.Ino, version uint64, off, n int64) (io.ReadCloser, error)
 	// Reachable says at once whether the node's present version could be fetched now; it asks nobody.
 	Reachable(ino cache.Ino) error
-	// Prove has endpoints prove, now, that they store exactly this version, and counts those that do; none is an error.
+	// Prove has endpoints prove, now, that they store exactly this version, and counts those that do; none is an error. Of a
+	// version of which only a part ever was here it is enough that they still have what that is a part of.
 	Prove(ctx context.Context, ino cache.Ino, version uint64) (copies int, err error)
 	// HashKnown is the BLAKE3 that the version must have, if anybody knows it.
 	HashKnown(ino cache.Ino, version uint64) (cache.Hash, bool)

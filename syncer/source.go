@@ -249,11 +249,15 @@ func (e *Engine) HashKnown(ino cache.Ino, version uint64) (cache.Hash, bool) {
 
 // Prove has the endpoints prove, now, that they store exactly this version, and
 // counts those that do. A proof that was given for the very content that is
-// still there is not asked for again.
+// still there is not asked for again. Of a version that nobody ever had whole
+// here, so that its hash is not known, it is proof that the content is still
+// there: what is here is a part of that.
 func (e *Engine) Prove(ctx context.Context, ino cache.Ino, version uint64) (copies int, err error) {
 	h, ok := e.HashKnown(ino, version)
 	if !ok {
-		return 0, fmt.Errorf("prove node %d: %w", ino, errors.New("its hash is not known"))
+		if err := e.inPart(ino, version); err != nil {
+			return 0, fmt.Errorf("prove node %d: %w", ino, err)
+		}
 	}
 	list, err := e.holders(ino, version)
 	if err != nil {
@@ -274,6 +278,17 @@ func (e *Engine) Prove(ctx context.Context, ino cache.Ino, version uint64) (copi
 	return 0, fmt.Errorf("prove node %d: %w", ino, err)
 }
 
+// inPart is nil if not all of a version is here.
+func (e *Engine) inPart(ino cache.Ino, version uint64) error {
+	return e.Cache.View(func(tx *cache.Tx) error {
+		n, err := tx.Node(ino)
+		if err == nil && (n.Version != version || n.Residency == cache.Full) {
+			err = errors.New("its hash is not known")
+		}
+		return err
+	})
+}
+
 func (h holder) prove(ctx context.Context, want cache.Hash) error {
 	ep, addr, err := h.reach(ctx)
 	if err != nil {
@@ -286,7 +301,7 @@ func (h holder) prove(ctx context.Context, want cache.Hash) error {
 	if string(now.Content) != h.binding.Content {
 		return h.l.readFailed(remote.ErrChanged)
 	}
-	if h.binding.Hash == want && remote.Proof(h.binding.Proof) >= remote.ProofStrong {
+	if !want.Known() || h.binding.Hash == want && remote.Proof(h.binding.Proof) >= remote.ProofStrong {
 		return nil
 	}
 	n, err := ep.Verify(ctx, addr, remote.Hashes{remote.BLAKE3: hex.EncodeToString(want[:])}, now.Size, remote.ProofStrong)
