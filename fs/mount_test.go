@@ -4,12 +4,14 @@ import (
 	"bufio"
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -102,13 +104,14 @@ func TestReadOnlyMount(t *testing.T) {
 	wantErrno(t, os.Chmod(e.path("f"), 0o600), unix.EROFS)
 }
 
-func TestStaleMountIsRecovered(t *testing.T) {
-	t.Parallel()
+// servedByChild mounts a drive that a process of its own serves.
+func servedByChild(t *testing.T) (mnt string, cmd *exec.Cmd) {
+	t.Helper()
 	needFUSE(t)
 	dir := t.TempDir()
-	mnt := filepath.Join(dir, "mnt")
+	mnt = filepath.Join(dir, "mnt")
 	must(t, os.Mkdir(mnt, 0o755))
-	cmd := helper(t, "serve", mnt, filepath.Join(dir, "state"))
+	cmd = helper(t, "serve", mnt, filepath.Join(dir, "state"))
 	pipe, err := cmd.StdoutPipe()
 	must(t, err)
 	must(t, cmd.Start())
@@ -127,6 +130,51 @@ func TestStaleMountIsRecovered(t *testing.T) {
 	t.Cleanup(func() { must(t, unix.Kill(child, unix.SIGKILL)) })
 	_, err = os.Stat(filepath.Join(mnt, "ready"))
 	must(t, err)
+	return mnt, cmd
+}
+
+// inSyscall reports whether a thread of this process waits in a system call.
+func inSyscall(number uintptr) bool {
+	threads, err := filepath.Glob("/proc/self/task/*/syscall")
+	if err != nil {
+		return false
+	}
+	for _, name := range threads {
+		line, err := os.ReadFile(name)
+		if first, _, _ := strings.Cut(string(line), " "); err == nil && first == fmt.Sprint(number) {
+			return true
+		}
+	}
+	return false
+}
+
+func TestAMountIsStaleWhoseProcessGoesWhileItIsAsked(t *testing.T) {
+	t.Parallel()
+	mnt, cmd := servedByChild(t)
+	must(t, cmd.Process.Signal(unix.SIGSTOP))
+	checked := make(chan error, 1)
+	go func() {
+		_, err := CheckMountpoint(mnt)
+		checked <- err
+	}()
+	for end := time.Now().Add(patience); !inSyscall(unix.SYS_STATFS); time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatal("the mount is not asked")
+		}
+	}
+	must(t, cmd.Process.Kill())
+	_ = cmd.Wait() // killed
+	if err := <-checked; !errors.Is(err, ErrStaleMount) {
+		t.Errorf("a mount whose process went meanwhile: %v", err)
+	}
+	if found, err := Recover(mnt); !found || err != nil {
+		t.Errorf("recover: %v, %v", found, err)
+	}
+}
+
+func TestStaleMountIsRecovered(t *testing.T) {
+	t.Parallel()
+	mnt, cmd := servedByChild(t)
 	must(t, cmd.Process.Kill())
 	var exit *exec.ExitError
 	if err := cmd.Wait(); !errors.As(err, &exit) {

@@ -40,7 +40,7 @@ func CheckMountpoint(path string) (string, error) {
 		return fail(err)
 	}
 	if m, found := mountAt(abs); found {
-		if m.isFuse() && errors.Is(probe(abs), unix.ENOTCONN) {
+		if m.isFuse() && deserted(probe(abs)) {
 			return fail(ErrStaleMount)
 		}
 		return fail(ErrMounted)
@@ -122,6 +122,11 @@ func probe(path string) error {
 	}
 }
 
+// deserted reports whether a mount answered that its process is gone: before the question came, or while it waited.
+func deserted(err error) bool {
+	return errors.Is(err, unix.ENOTCONN) || errors.Is(err, unix.ECONNABORTED)
+}
+
 // Recover takes away a mount that a process left behind when it died, and reports whether there was one. A mount that
 // answers, or any that is not FUSE, is left alone.
 func Recover(path string) (bool, error) {
@@ -133,7 +138,7 @@ func Recover(path string) (bool, error) {
 		return false, fmt.Errorf("recover mount %s: %w", path, err)
 	}
 	m, found := mountAt(abs)
-	if !found || !m.isFuse() || !errors.Is(probe(abs), unix.ENOTCONN) {
+	if !found || !m.isFuse() || !deserted(probe(abs)) {
 		return false, nil
 	}
 	// Lazily: programs may still sit in it, and all they can get from it is an error.
