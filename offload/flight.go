@@ -54,10 +54,12 @@ func (fl *flight) start(front bool) {
 		if err != nil {
 			h.log.Debug("fetch failed", "ino", uint64(fl.f.v.ino), "offset", fl.off, "error", err)
 		}
-		fl.finish(err)
+		// Those who wait have references of their own. When they have given those back nobody holds the file, so that who comes
+		// after them does not find it in use.
 		if err := h.release(fl.f); err != nil {
 			h.log.Warn("fetched bytes not recorded", "ino", uint64(fl.f.v.ino), "error", err)
 		}
+		fl.finish(err)
 	})
 }
 

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"sync"
 	"syscall"
 	"testing"
@@ -321,6 +322,18 @@ func BenchmarkHydrateSmallFiles(b *testing.B) {
 		}
 		if err := o.Close(); err != nil {
 			b.Fatal(err)
+		}
+	}
+}
+
+func TestNobodyHoldsAFileWhenWhoeverWaitedHasIt(t *testing.T) {
+	t.Parallel()
+	d := newDrive(t, Options{})
+	for i := range 500 {
+		e := d.remote(cache.RootIno, fmt.Sprint(i), pattern(100))
+		d.ok(d.m.Complete(t.Context(), e.Ino))
+		if u := d.c.InUse(e.Ino); u != (cache.Use{}) {
+			t.Fatalf("file %d is in use when it has come: %+v", i, u)
 		}
 	}
 }
