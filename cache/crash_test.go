@@ -119,6 +119,7 @@ func crashWork(t *testing.T, dir string) {
 				t.Fatal(err)
 			}
 		}
+		crashDraft(t, c, i)
 		crashNames(t, c, i)
 		if _, err := c.removeDropped(t.Context()); err != nil {
 			t.Fatal(err)
@@ -127,6 +128,29 @@ func crashWork(t *testing.T, dir string) {
 	if err := c.Backup(); err != nil {
 		t.Fatal(err)
 	}
+}
+
+// crashDraft has a copy take the place of a part.
+func crashDraft(t *testing.T, c *Cache, i int) {
+	name := fmt.Sprintf("r%d", i)
+	p := makePlaceholder(t, c, name, 4)
+	fmt.Printf("ack %s~data\n", name)
+	f, err := c.Fill(p.Ino, p.Version)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := f.WriteAt([]byte("da"), 0); err != nil {
+		t.Fatal(err)
+	}
+	if err := f.Commit(Range{Off: 0, Len: 2}); err != nil {
+		t.Fatal(err)
+	}
+	closeIt(t, f) // tells the index what is here
+	d := draft(t, c, p, source(t, "data"))
+	if err := d.Complete(Reader{}); err != nil {
+		t.Fatal(err)
+	}
+	closeIt(t, d)
 }
 
 // crashNames makes, links, moves and removes names, changes attributes, and takes another version from an endpoint.

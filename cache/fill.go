@@ -181,7 +181,7 @@ func (f *Fill) flush() error {
 		return err
 	}
 	if err = fault.Point(faultFillPart); err == nil {
-		err = f.record(Partial, f.b.present.Bytes(), encoded, Hash{})
+		err = f.record(filled{Partial, f.b.present.Bytes(), encoded, Hash{}})
 	}
 	if err != nil {
 		return fmt.Errorf("record what is here of node %d: %w", f.st.ino, err)
@@ -189,39 +189,47 @@ func (f *Fill) flush() error {
 	return nil
 }
 
+// filled is what the index is told of a content that comes here.
+type filled struct {
+	residency Residency
+	present   int64 // bytes
+	ranges    []byte
+	hash      Hash // unknown: the index keeps what it has
+}
+
 // record writes the row of the content and what the node says of it. op is held for writing.
-func (f *Fill) record(r Residency, present int64, encoded []byte, h Hash) error {
-	b, st := f.b, f.st
+func (f *Fill) record(is filled) error {
 	who := f.forWhom()
-	err := f.c.update(0, true, func(tx *Tx) error {
-		known := []byte(nil) // NULL keeps the hash that is there
-		if h.Known() {
-			known = h[:]
-		}
-		found, err := tx.changed(`UPDATE nodes SET residency=?3, content=?4, hash=coalesce(?5, hash)
-			WHERE ino=?1 AND version=?2 AND writing=0 RETURNING ino`, st.ino, f.version, r, b.id, known)
-		if err == nil && !found {
-			err = ErrStale
-		}
-		if err != nil {
-			return err
-		}
-		if b.registered {
-			err = tx.exec(`UPDATE contents SET present=?2, ranges=?3, boot=?4 WHERE id=?1`, b.id, present, encoded, f.c.store.stamp())
-		} else {
-			err = tx.exec(`INSERT INTO contents(id, ino, size, present, ranges, boot) VALUES(?1, ?2, ?3, ?4, ?5, ?6)`,
-				b.id, st.ino, st.size, present, encoded, f.c.store.stamp())
-			f.c.store.notes.add(b.id)
-		}
-		if err == nil {
-			err = tx.fetchedFor(b.id, who)
-		}
-		tx.countBytes(present - b.recorded)
-		return err
-	})
-	if err == nil {
-		b.registered, b.recorded = true, present
+	return f.c.update(0, true, func(tx *Tx) error { return tx.recordContent(f.st, f.b, f.version, is, who) })
+}
+
+// recordContent writes that a version of a node has b for its content, as far as that is here. st.op is held for writing.
+func (tx *Tx) recordContent(st *fileState, b *backing, version uint64, is filled, who Reader) error {
+	known := []byte(nil) // NULL keeps the hash that is there
+	if is.hash.Known() {
+		known = is.hash[:]
 	}
+	found, err := tx.changed(`UPDATE nodes SET residency=?3, content=?4, hash=coalesce(?5, hash)
+		WHERE ino=?1 AND version=?2 AND writing=0 RETURNING ino`, st.ino, version, is.residency, b.id, known)
+	if err == nil && !found {
+		err = ErrStale
+	}
+	if err != nil {
+		return err
+	}
+	stamp, recorded := tx.c.store.stamp(), b.recorded
+	if b.registered {
+		err = tx.exec(`UPDATE contents SET present=?2, ranges=?3, boot=?4 WHERE id=?1`, b.id, is.present, is.ranges, stamp)
+	} else {
+		err = tx.exec(`INSERT INTO contents(id, ino, size, present, ranges, boot) VALUES(?1, ?2, ?3, ?4, ?5, ?6)`,
+			b.id, st.ino, st.size, is.present, is.ranges, stamp)
+		tx.c.store.notes.add(b.id)
+	}
+	if err == nil {
+		err = tx.fetchedFor(b.id, who)
+	}
+	tx.countBytes(is.present - recorded)
+	tx.onCommit(func() { b.registered, b.recorded = true, is.present })
 	return err
 }
 
@@ -239,7 +247,7 @@ func (f *Fill) Complete(hash Hash) error {
 		err = fault.Point(faultFilled)
 	}
 	if err == nil {
-		err = f.record(Full, st.size, nil, hash)
+		err = f.record(filled{Full, st.size, nil, hash})
 	}
 	if err != nil {
 		return fmt.Errorf("complete node %d: %w", st.ino, err)
@@ -261,7 +269,7 @@ func (f *Fill) Reset() error {
 		f.b.present.Clear()
 	}
 	if err == nil && f.b.registered { // durable before the bytes go: an older row would promise them
-		if err = f.record(Partial, 0, []byte{}, Hash{}); err == nil {
+		if err = f.record(filled{Partial, 0, []byte{}, Hash{}}); err == nil {
 			err = f.c.syncIndex()
 		}
 	}

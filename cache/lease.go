@@ -15,7 +15,7 @@ import (
 // where fileTable.mu is a leaf that may be taken anywhere, also inside a transaction. Nobody who is inside a transaction
 // waits for a lease or for state.op.
 //
-// Shared holders are counted as readers (open for reading, Fill, Snapshot) or writers (open for writing). Swap and drop
+// Shared holders are counted as readers (open for reading, Fill, Draft, Snapshot) or writers (open for writing). Swap and drop
 // exclude everybody: they are granted only when nobody holds the lease, never wait for a holder, and are held for the
 // length of a transaction, so that those who come meanwhile wait for them.
 
