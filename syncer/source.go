@@ -278,6 +278,30 @@ func (e *Engine) Prove(ctx context.Context, ino cache.Ino, version uint64) (copi
 	return 0, fmt.Errorf("prove node %d: %w", ino, err)
 }
 
+// Holds has an endpoint prove, now, whether a version of a node is the content that has this BLAKE3. An error says that no
+// endpoint could tell.
+func (e *Engine) Holds(ctx context.Context, ino cache.Ino, version uint64, h cache.Hash) (bool, error) {
+	list, err := e.holders(ino, version)
+	if err == nil && len(list) == 0 {
+		err = errNoCopy
+	}
+	for _, hd := range list {
+		if hd.proved() && hd.binding.Hash != h {
+			return false, nil // that was proved, and needs no reading
+		}
+		err = hd.prove(ctx, h)
+		if err == nil || errors.Is(err, remote.ErrCorrupt) {
+			return err == nil, nil
+		}
+	}
+	return false, fmt.Errorf("prove node %d: %w", ino, err)
+}
+
+// proved: the endpoint has proved the hash of what the base says.
+func (h holder) proved() bool {
+	return h.binding.Hash.Known() && remote.Proof(h.binding.Proof) >= remote.ProofStrong
+}
+
 // inPart is nil if not all of a version is here.
 func (e *Engine) inPart(ino cache.Ino, version uint64) error {
 	return e.Cache.View(func(tx *cache.Tx) error {
@@ -301,7 +325,7 @@ func (h holder) prove(ctx context.Context, want cache.Hash) error {
 	if string(now.Content) != h.binding.Content {
 		return h.l.readFailed(remote.ErrChanged)
 	}
-	if !want.Known() || h.binding.Hash == want && remote.Proof(h.binding.Proof) >= remote.ProofStrong {
+	if !want.Known() || h.binding.Hash == want && h.proved() {
 		return nil
 	}
 	n, err := ep.Verify(ctx, addr, remote.Hashes{remote.BLAKE3: hex.EncodeToString(want[:])}, now.Size, remote.ProofStrong)

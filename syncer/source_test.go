@@ -1,0 +1,56 @@
+package syncer
+
+import (
+	"context"
+	"testing"
+
+	"lukechampine.com/blake3"
+
+	"vdfs/cache"
+	"vdfs/syncer/remote"
+	"vdfs/syncer/remote/faulty"
+	"vdfs/syncer/remote/memory"
+)
+
+func TestAnEndpointTellsWhetherItHoldsAContent(t *testing.T) {
+	for _, fl := range flavours() {
+		t.Run(fl.name, func(t *testing.T) {
+			t.Parallel()
+			r := newRig(t, memory.New(fl.opts()))
+			r.far(0).write("a", "bytes")
+			r.list()
+			n := r.find("a").Node
+			asked := func(text string, want bool) {
+				t.Helper()
+				got, err := r.e.Holds(context.Background(), n.Ino, n.Version, blake3.Sum256([]byte(text)))
+				r.must(err)
+				if got != want {
+					t.Fatalf("%q: %v, want %v", text, got, want)
+				}
+			}
+			asked("other", false)
+			asked("bytes", true)
+			reads := len(r.script.Calls(faulty.Verify))
+			asked("bytes", true) // the proof is remembered
+			asked("other", false)
+			if now := len(r.script.Calls(faulty.Verify)); now != reads {
+				t.Errorf("what was proved was read again: %d times", now-reads)
+			}
+
+			if yes, err := r.e.Holds(context.Background(), n.Ino, n.Version+1, blake3.Sum256([]byte("bytes"))); err == nil || yes {
+				t.Errorf("of a version that no endpoint has: %v, %v", yes, err)
+			}
+			r.script.Add(faulty.Rule{Method: faulty.Stat, Nth: 1, Err: remote.ErrUnavailable})
+			if yes, err := r.e.Holds(context.Background(), n.Ino, n.Version, blake3.Sum256([]byte("bytes"))); err == nil || yes {
+				t.Errorf("of an endpoint that is away: %v, %v", yes, err)
+			}
+			r.far(0).write("a", "BYTES")
+			if yes, err := r.e.Holds(context.Background(), n.Ino, n.Version, blake3.Sum256([]byte("bytes"))); err == nil || yes {
+				t.Errorf("of a file that has another version there: %v, %v", yes, err)
+			}
+			if now := r.find("a").Node; now.Residency != cache.None || now.Version != n.Version {
+				t.Errorf("asking changed the node: %+v", now)
+			}
+		})
+	}
+}
