@@ -16,5 +16,7 @@
 // What it must never do: show a reader bytes of two versions or bytes that failed verification; drop bytes without a
 // proof for the version they are, asked for now; hydrate because of a listing, a stat, an open or a truncation.
 //
+// Adopt takes bytes from a directory of this machine instead of an endpoint, which proves them all the same.
+//
 // Eviction is a choice of files, made while Run runs; what it chose goes through Manager.drop, which has all the rules.
 package offload

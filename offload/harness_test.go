@@ -29,7 +29,8 @@ type endpoint struct {
 	noProof  error
 	unhashed bool // does not know what anything must be
 	proved   func()
-	prove    func(cache.Ino) (int, error) // not nil: answers in place of the two above
+	prove    func(cache.Ino) (int, error)  // not nil: answers in place of the two above
+	holds    func(cache.Ino) (bool, error) // not nil: answers Holds
 }
 
 var errOffline = errors.New("unplugged")
@@ -100,6 +101,15 @@ func (s *endpoint) Prove(_ context.Context, ino cache.Ino, _ uint64) (int, error
 		return 0, s.noProof
 	}
 	return 1, nil
+}
+
+func (s *endpoint) Holds(_ context.Context, ino cache.Ino, _ uint64, h cache.Hash) (bool, error) {
+	if s.holds != nil {
+		return s.holds(ino)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return h == blake3.Sum256(s.files[ino]), s.offline
 }
 
 func (s *endpoint) HashKnown(ino cache.Ino, _ uint64) (cache.Hash, bool) {

@@ -18,6 +18,8 @@ type Source interface {
 	// Prove has endpoints prove, now, that they store exactly this version, and counts those that do; none is an error. Of a
 	// version of which only a part ever was here it is enough that they still have what that is a part of.
 	Prove(ctx context.Context, ino cache.Ino, version uint64) (copies int, err error)
+	// Holds has an endpoint prove, now, whether a version is the content that has this BLAKE3. An error says that none could tell.
+	Holds(ctx context.Context, ino cache.Ino, version uint64, h cache.Hash) (bool, error)
 	// HashKnown is the BLAKE3 that the version must have, if anybody knows it.
 	HashKnown(ino cache.Ino, version uint64) (cache.Hash, bool)
 }
@@ -48,6 +50,7 @@ type Manager struct {
 	log        *slog.Logger
 	background int
 	walks      walks
+	adoptions  adoptions
 	minCopies  int
 	evict      *evictor
 }
@@ -73,6 +76,7 @@ func New(o Options) *Manager {
 		Hydrator: newHydrator(o), cache: o.Cache, source: o.Source, now: o.Clock, log: o.Logger, background: o.Background,
 		minCopies: max(o.MinCopies, 1),
 	}
+	m.adoptions.ended = make(chan struct{}, 1)
 	m.evict = newEvictor(m, o.Eviction)
 	return m
 }

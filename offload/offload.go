@@ -25,12 +25,17 @@ type OffloadOptions struct {
 
 // Report is what Offload did.
 type Report struct {
-	Freed   int64  // bytes
-	Files   int    // how many files they were of
-	Skipped []Skip // at most maxSkips
-	Omitted int    // how many more were skipped
+	Freed int64 // bytes
+	Files int   // how many files they were of
+	Skips
 
 	mu sync.Mutex // guards all of it while Offload works
+}
+
+// Skips are the files that were left as they are.
+type Skips struct {
+	Skipped []Skip // at most maxSkips
+	Omitted int    // how many more were skipped
 }
 
 // Skip is a file that was left as it is, and why.
@@ -126,22 +131,34 @@ func (m *Manager) offloadOne(ctx context.Context, e cache.Entry, o OffloadOption
 }
 
 func (m *Manager) skip(e cache.Entry, why skipped, r *Report) error {
-	path := e.Name
-	err := m.cache.View(func(tx *cache.Tx) (err error) {
-		path, err = tx.Path(e.ID)
-		return err
-	})
-	if err != nil && !errors.Is(err, cache.ErrNotFound) {
+	path, err := m.pathOf(e)
+	if err != nil {
 		return err
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if len(r.Skipped) == maxSkips {
-		r.Omitted++
-		return nil
-	}
-	r.Skipped = append(r.Skipped, Skip{path, string(why)})
+	r.add(Skip{path, string(why)})
 	return nil
+}
+
+// pathOf is where an entry is; of one that is gone, its name.
+func (m *Manager) pathOf(e cache.Entry) (path string, err error) {
+	err = m.cache.View(func(tx *cache.Tx) (err error) {
+		path, err = tx.Path(e.ID)
+		return err
+	})
+	if errors.Is(err, cache.ErrNotFound) {
+		return e.Name, nil
+	}
+	return path, err
+}
+
+func (s *Skips) add(one Skip) {
+	if len(s.Skipped) == maxSkips {
+		s.Omitted++
+		return
+	}
+	s.Skipped = append(s.Skipped, one)
 }
 
 // errNothing says that a file has no bytes here.

@@ -48,6 +48,7 @@ func (m *Manager) runTransfers(ctx context.Context) error {
 			delete(r.busy, id)
 		case err := <-r.walked:
 			r.endWalk(ctx, err)
+		case <-r.m.adoptions.ended:
 		case <-ctx.Done():
 		}
 		timer.Stop()
@@ -80,6 +81,7 @@ func (r *runner) begin(ctx context.Context) (time.Duration, error) {
 	var at int64
 	var more, walks bool
 	now := r.m.now().UnixNano()
+	held := r.m.adoptions.on()
 	err := r.m.cache.View(func(tx *cache.Tx) (err error) {
 		if due, err = tx.NextTransfers(false, now, 2*r.m.background); err != nil {
 			return err
@@ -98,7 +100,7 @@ func (r *runner) begin(ctx context.Context) (time.Duration, error) {
 		go func() { r.walked <- r.m.walkPins(ctx) }() // drain waits for it
 	}
 	for _, t := range due {
-		if r.busy[t.ID] || len(r.busy) >= r.m.background {
+		if r.busy[t.ID] || len(r.busy) >= r.m.background || t.Key == keyPin && held {
 			continue
 		}
 		r.busy[t.ID] = true

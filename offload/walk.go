@@ -44,6 +44,24 @@ func (m *Manager) walk(ctx context.Context, id cache.DentryID, into reach, page 
 }
 
 func (m *Manager) walkDir(ctx context.Context, dir cache.Ino, into reach, page func([]cache.Entry) error) error {
+	return m.pages(ctx, dir, func(all []cache.Entry) error {
+		all = slices.DeleteFunc(all, func(e cache.Entry) bool { return !into(e) })
+		if err := page(all); err != nil {
+			return err
+		}
+		for _, e := range all {
+			if e.Node.Kind == cache.Dir {
+				if err := m.walkDir(ctx, e.Ino, into, page); err != nil {
+					return err
+				}
+			}
+		}
+		return nil
+	})
+}
+
+// pages calls page for what is in a directory, a page at a time and outside of transactions.
+func (m *Manager) pages(ctx context.Context, dir cache.Ino, page func([]cache.Entry) error) error {
 	var after cache.DentryID
 	for {
 		if err := ctx.Err(); err != nil {
@@ -58,16 +76,8 @@ func (m *Manager) walkDir(ctx context.Context, dir cache.Ino, into reach, page f
 			return err
 		}
 		after = all[len(all)-1].ID
-		all = slices.DeleteFunc(all, func(e cache.Entry) bool { return !into(e) })
 		if err := page(all); err != nil {
 			return err
-		}
-		for _, e := range all {
-			if e.Node.Kind == cache.Dir {
-				if err := m.walkDir(ctx, e.Ino, into, page); err != nil {
-					return err
-				}
-			}
 		}
 	}
 }
