@@ -36,7 +36,7 @@ const adopterName = "vdfs adopt"
 // fetched meanwhile. Errors: ErrUnreachable when nobody can be asked for a proof, cache.ErrNoSpace, or ctx's; what is adopted by then stays
 // adopted and is in the Adoption, and another call goes on.
 func (m *Manager) Adopt(ctx context.Context, id cache.DentryID, directory *os.File, report func(looked int)) (*Adoption, error) {
-	defer m.adoptions.begin()()
+	defer m.HoldPins()()
 	g, gctx := errgroup.WithContext(ctx)
 	g.SetLimit(provers)
 	a := &adopter{m: m, work: g, report: report}
@@ -107,9 +107,9 @@ func (a *adopter) entry(ctx context.Context, e cache.Entry, twin *os.File) error
 	return nil
 }
 
-// adoptable: bytes of it are not here.
+// adoptable: bytes of it are not here. Of an empty file there are none.
 func adoptable(e cache.Entry) bool {
-	return e.Node.Kind == cache.File && e.Node.Residency != cache.Full
+	return e.Node.Kind == cache.File && e.Node.Residency != cache.Full && e.Node.Size > 0
 }
 
 // tell reports from the goroutine that walks.
@@ -277,7 +277,10 @@ type adoptions struct {
 	ended chan struct{} // cap 1
 }
 
-// begin notes that one has begun; the function that it returns, that it has ended.
+// HoldPins has nothing fetched for pins until the function that it returns is called: what they want may be about to come
+// in another way. Nobody's reads wait, nor does what a person fetches.
+func (m *Manager) HoldPins() (end func()) { return m.adoptions.begin() }
+
 func (a *adoptions) begin() (end func()) {
 	a.mu.Lock()
 	defer a.mu.Unlock()

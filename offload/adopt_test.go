@@ -133,8 +133,9 @@ func TestAdoptTakesWhatTheEndpointProves(t *testing.T) {
 			x.known(gone.Ino, "gone/a", []byte("x"))
 			x.known(linked.Ino, "linked/b", []byte("x"))
 			x.known(cache.RootIno, "link", []byte("the same"))
-			x.known(cache.RootIno, "fifo", nil)
-			x.known(cache.RootIno, "directory", nil)
+			x.known(cache.RootIno, "fifo", []byte("x"))
+			x.known(cache.RootIno, "directory", []byte("x"))
+			x.known(cache.RootIno, "empty and missing", nil)
 			x.known(hidden.Ino, "hidden/c", []byte("x"))
 			x.ok(x.m.SetIntent(hidden.ID, cache.Excluded))
 			for p, data := range x.data {
@@ -150,10 +151,10 @@ func TestAdoptTakesWhatTheEndpointProves(t *testing.T) {
 			x.ok(os.Symlink("equal", filepath.Join(x.dir, "link")))
 			x.ok(unix.Mkfifo(filepath.Join(x.dir, "fifo"), 0o644))
 			x.ok(os.Mkdir(filepath.Join(x.dir, "directory"), 0o755))
+			x.ok(os.Remove(filepath.Join(x.dir, "empty and missing")))
 			before := x.state()
-
-			x.found(Adoption{Files: 3, Bytes: 8 + 3<<20 + 17, Differ: 2, Absent: 6})
-			x.are(cache.Full, "equal", "empty", "sub/deep\xff/large")
+			x.found(Adoption{Files: 2, Bytes: 8 + 3<<20 + 17, Differ: 2, Absent: 6})
+			x.are(cache.Full, "equal", "sub/deep\xff/large")
 			x.are(cache.None, "other bytes", "other size", "missing", "gone/a", "linked/b", "link", "fifo", "directory", "hidden/c")
 			if n := x.node(x.files["equal"].Ino); !n.Hash.Known() || n.Version != x.files["equal"].Node.Version {
 				t.Errorf("adopted: %+v", n)

@@ -50,7 +50,7 @@ func TestCommandLinesThatMakeNoSenseAreUsageErrors(t *testing.T) {
 	for _, line := range []string{
 		"nonsense", "mount", "mount a b", "mount --nonsense a", "unmount", "info", "pin", "online", "exclude", "pins x", "du --all", "status --json --state", "pause soon", "pause -- -3s",
 		"queue x", "conduit create x", "conflicts resolve x", "conflicts resolve x --keep all", "conflicts resolve x --keep merged",
-		"conflicts resolve x y --keep local", "sync --timeout soon", "conduit show", "service x", "service install a b", "service remove x", "mount x --from onedrive:/a", "mount x --from dir:",
+		"conflicts resolve x y --keep local", "sync --timeout soon", "conduit show", "service x", "service install a b", "service remove x", "mount x --from onedrive:/a", "adopt", "adopt a b c", "mount x --adopt d", "mount x --from a --adopt d --foreground", "mount x --from dir:",
 	} {
 		t.Run(line, func(t *testing.T) {
 			t.Parallel()
@@ -69,7 +69,7 @@ func TestVerbsWithoutADaemonSaySo(t *testing.T) {
 	t.Parallel()
 	for _, line := range []string{
 		"status", "status --json", "ls", "sync", "queue", "errors", "history", "conflicts", "conduit list", "pause", "resume",
-		"pins", "du", "redundancy --json", "du /nowhere", "redundancy /nowhere", "online /nowhere", "exclude /nowhere", "info /nowhere", "pin /nowhere", "offload /nowhere", "status /nowhere", "unmount /nowhere", "doctor", "conflicts show /nowhere",
+		"adopt /nowhere", "adopt /nowhere /elsewhere", "pins", "du", "redundancy --json", "du /nowhere", "redundancy /nowhere", "online /nowhere", "exclude /nowhere", "info /nowhere", "pin /nowhere", "offload /nowhere", "status /nowhere", "unmount /nowhere", "doctor", "conflicts show /nowhere",
 	} {
 		t.Run(line, func(t *testing.T) {
 			t.Parallel()
@@ -94,7 +94,7 @@ func TestHelpListsExactlyTheVerbsThatWork(t *testing.T) {
 		verbs = append(verbs, strings.Fields(line)[0])
 	}
 	want := []string{
-		"completion", "conduit", "conflicts", "doctor", "du", "errors", "exclude", "fetch", "help", "history", "info", "ls", "mount",
+		"adopt", "completion", "conduit", "conflicts", "doctor", "du", "errors", "exclude", "fetch", "help", "history", "info", "ls", "mount",
 		"offload", "online", "pause", "pin", "pins", "queue", "redundancy", "resume", "service", "status", "sync", "unmount", "unpin", "version", "why",
 	}
 	if !slices.Equal(verbs, want) {
@@ -345,7 +345,7 @@ func TestTheDaemonsCommandLineDependsOnNoDirectory(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	got, err := childArgs("m", mountFlags{from: "dir:.", allowOther: true, readOnly: true, noPass: true})
+	got, err := childArgs("m", mountFlags{from: "dir:.", adopt: "copy", allowOther: true, readOnly: true, noPass: true})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -353,7 +353,7 @@ func TestTheDaemonsCommandLineDependsOnNoDirectory(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := []string{"mount", "--foreground", "--ready-fd", "3", "--from", real, "--allow-other", "--read-only", "--no-passthrough", "--", filepath.Join(wd, "m")}
+	want := []string{"mount", "--foreground", "--ready-fd", "3", "--from", real, "--adopt", filepath.Join(wd, "copy"), "--allow-other", "--read-only", "--no-passthrough", "--", filepath.Join(wd, "m")}
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("got %q, want %q", got, want)
 	}
@@ -374,6 +374,20 @@ func TestEndpointArgumentsAreMadeAbsolute(t *testing.T) {
 	}
 	if _, err := endpointArg(""); exitCode(err) != exitUsage {
 		t.Errorf("empty: %v", err)
+	}
+}
+
+func TestAdoptionsAreTold(t *testing.T) {
+	t.Parallel()
+	if got := adoptText(control.AdoptResult{Files: 1, Bytes: 2048, Differ: 3, Absent: 4}); got != "adopted 1 file (2.0 KiB), 3 differ, 4 not there" {
+		t.Error(got)
+	}
+	// A daemon that is gone is told once, with what can be done; that the files were named already is not told again.
+	var errs bytes.Buffer
+	a := &app{Streams: Streams{Out: &bytes.Buffer{}, Err: &errs}}
+	err := a.thenAdopt(t.Context(), control.NewClient(filepath.Join(t.TempDir(), "none")), "/copy", "/")
+	if exitCode(err) != exitNoDrive || !strings.Contains(err.Error(), "vdfs adopt") || errs.Len() != 0 {
+		t.Errorf("%v, %q", err, errs.String())
 	}
 }
 

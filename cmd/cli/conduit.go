@@ -25,16 +25,17 @@ func (a *app) conduit() *cobra.Command {
 
 func (a *app) conduitCreate() *cobra.Command {
 	var s control.ConduitSpec
-	var at string
+	var at, adopt string
 	cmd := &cobra.Command{
 		Use:   "create NAME --source ENDPOINT --target ENDPOINT --policy POLICY",
 		Short: "Join a storage to a directory of the drive",
 		Example: `  vdfs conduit create photos --source drive:/Photos --target /srv/photos --policy synchronize
-  vdfs conduit create films --source drive:/Films --target dir:/mnt/films --policy offload`,
+  vdfs conduit create films --source drive:/Films --target dir:/mnt/films --policy offload
+  vdfs conduit create work --source drive:/Work --target /mnt/nas/work --policy synchronize --adopt ~/Work-copy`,
 		Args: between(1, 1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			s.Name = args[0]
-			s.At = control.Path(at)
+			s.At, s.Adopt = control.Path(at), control.Path(adopt)
 			return a.createConduit(cmd.Context(), s)
 		},
 	}
@@ -42,6 +43,7 @@ func (a *app) conduitCreate() *cobra.Command {
 	cmd.Flags().StringVar(&s.Target, "target", "", "`endpoint`: drive:/path or a directory")
 	cmd.Flags().StringVar(&s.Policy, "policy", "", "offload or synchronize")
 	cmd.Flags().StringVar(&at, "at", "", "directory of the drive, where source and target do not say it")
+	cmd.Flags().StringVar(&adopt, "adopt", "", "`directory` of this machine that has the same files: take their bytes from there")
 	for _, name := range []string{"source", "target", "policy"} {
 		_ = cmd.MarkFlagRequired(name) // the flags exist: defined above
 	}
@@ -57,6 +59,13 @@ func (a *app) createConduit(ctx context.Context, s control.ConduitSpec) error {
 		}
 		*e = abs
 	}
+	if s.Adopt != "" {
+		abs, err := adoptArg(string(s.Adopt))
+		if err != nil {
+			return err
+		}
+		s.Adopt = control.Path(abs)
+	}
 	client, err := a.own(ctx)
 	if err != nil {
 		return err
@@ -66,7 +75,10 @@ func (a *app) createConduit(ctx context.Context, s control.ConduitSpec) error {
 		return err
 	}
 	a.say("created conduit %s at %s", c.Name, safe(string(c.At)))
-	return nil
+	if s.Adopt == "" {
+		return nil
+	}
+	return a.thenAdopt(ctx, client, string(s.Adopt), c.At)
 }
 
 // endpointArg makes a directory absolute: the daemon has another working directory.

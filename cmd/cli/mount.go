@@ -17,6 +17,7 @@ import (
 // mountFlags are the flags of vdfs mount.
 type mountFlags struct {
 	from       string
+	adopt      string
 	foreground bool
 	allowOther bool
 	readOnly   bool
@@ -34,6 +35,7 @@ returns when the mount answers. The first time it connects the drive to the
 endpoint of --from, or to a directory of its own where there is none.`,
 		Example: `  mkdir -p ~/Drive && vdfs mount ~/Drive
   vdfs mount ~/Drive --from /srv/files
+  vdfs mount ~/Drive --from /mnt/nas --adopt ~/old-copy
   vdfs mount ~/Drive --foreground        for systemd and for debugging`,
 		Args: between(1, 1),
 		RunE: func(cmd *cobra.Command, args []string) error { return a.runMount(cmd.Context(), args[0], f) },
@@ -42,6 +44,7 @@ endpoint of --from, or to a directory of its own where there is none.`,
 		},
 	}
 	cmd.Flags().StringVar(&f.from, "from", "", "`endpoint` to show, the first time: /path or dir:/path")
+	cmd.Flags().StringVar(&f.adopt, "adopt", "", "`directory` of this machine that has files of --from: take their bytes from there")
 	cmd.Flags().BoolVar(&f.foreground, "foreground", false, "stay in the foreground, log to stderr")
 	cmd.Flags().BoolVar(&f.allowOther, "allow-other", false, "let other users in (as file permissions allow)")
 	cmd.Flags().BoolVar(&f.readOnly, "read-only", false, "refuse changes through the mount")
@@ -55,6 +58,9 @@ func (a *app) runMount(ctx context.Context, mountpoint string, f mountFlags) err
 	paths, err := a.paths()
 	if err != nil {
 		return err
+	}
+	if f.adopt != "" && (f.from == "" || f.foreground && f.ready == 0) {
+		return usageError("--adopt needs --from, and is not for --foreground (see vdfs adopt)")
 	}
 	if f.foreground {
 		return a.serve(ctx, paths, mountpoint, f)
@@ -72,7 +78,14 @@ func (a *app) runMount(ctx context.Context, mountpoint string, f mountFlags) err
 		return err
 	}
 	a.say("mounted %s", safe(string(d.Mountpoint)))
-	return nil
+	if f.adopt == "" {
+		return nil
+	}
+	dir, err := adoptArg(f.adopt)
+	if err != nil {
+		return err
+	}
+	return a.thenAdopt(ctx, control.NewClient(paths.Socket()), dir, "/")
 }
 
 // childArgs is the command line of the background daemon.
@@ -101,6 +114,13 @@ func daemonArgs(mountpoint string, f mountFlags) ([]string, error) {
 		}
 		args = append(args, "--from", from)
 	}
+	if f.adopt != "" {
+		dir, err := adoptArg(f.adopt)
+		if err != nil {
+			return nil, err
+		}
+		args = append(args, "--adopt", dir)
+	}
 	if f.allowOther {
 		args = append(args, "--allow-other")
 	}
@@ -119,7 +139,7 @@ func (a *app) serve(ctx context.Context, paths config.Paths, mountpoint string, 
 		return usageError(err.Error())
 	}
 	o := daemon.Options{
-		Paths: paths, Mountpoint: mountpoint, From: f.from,
+		Paths: paths, Mountpoint: mountpoint, From: f.from, Adopt: f.adopt,
 		AllowOther: f.allowOther, ReadOnly: f.readOnly, NoPassthrough: f.noPass, Version: versionText(), Service: a.Service, Stderr: a.Err,
 	}
 	if f.ready > 0 {

@@ -107,6 +107,11 @@ func (b *backend) Offload(ctx context.Context, r PathsRequest, p Report) (PathsR
 	return b.long(ctx, r, p)
 }
 
+func (b *backend) Adopt(_ context.Context, r AdoptRequest, p Report) (AdoptResult, error) {
+	p(Progress{Done: 1, Total: 2})
+	return AdoptResult{Files: 1, Differ: 2}, b.note(r)
+}
+
 func (b *backend) Sync(_ context.Context, r SyncRequest, _ Report) (SyncResult, error) {
 	return SyncResult{State: "done"}, b.note(r)
 }
@@ -188,6 +193,10 @@ func TestRequestsReachTheirHandlersWhole(t *testing.T) {
 		"a conduit's name with a slash": {func() error { return post("/v1/conduits/"+Escape("a/b c")+"/pause", None{}) }, "pause a/b c"},
 		"resume a conduit":              {func() error { return post("/v1/conduits/x/resume", None{}) }, "resume x"},
 		"delete":                        {func() error { return Delete(ctx, c, "/v1/conduits/x"+Query("force", "1")) }, [2]any{"x", true}},
+		"adopt": {func() error {
+			_, err := Stream[AdoptResult](ctx, c, "/v1/adopt", AdoptRequest{Dir: "/d\xff", Path: "/p"}, func(Progress) {})
+			return err
+		}, AdoptRequest{Dir: "/d\xff", Path: "/p"}},
 		"a page of the queue": {func() error {
 			_, err := Get[[]QueueItem](ctx, c, "/v1/queue"+Query("stuck", "1", "after", "12"))
 			return err

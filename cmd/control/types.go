@@ -184,6 +184,21 @@ type PathsResult struct {
 	Refused []Refusal `json:"refused"`
 }
 
+// AdoptRequest is the body of POST /v1/adopt.
+type AdoptRequest struct {
+	Dir  Path `json:"dir"`  // a directory of this machine, absolute
+	Path Path `json:"path"` // the directory of the drive whose files it has
+}
+
+// AdoptResult is the result of POST /v1/adopt. Refused are files of which it could not be found out.
+type AdoptResult struct {
+	Files   int64     `json:"files"` // that are here now with what the directory had
+	Bytes   int64     `json:"bytes"` // theirs
+	Differ  int64     `json:"differ"`
+	Absent  int64     `json:"absent"` // from the directory
+	Refused []Refusal `json:"refused"`
+}
+
 // PinInfo is one item of POST /v1/pins, an intent that somebody set; `vdfs pins --json` prints a list of them.
 type PinInfo struct {
 	Path    Path   `json:"path"`
@@ -322,6 +337,8 @@ type ConduitSpec struct {
 	Target string `json:"target"`
 	Policy string `json:"policy"`       // offload or synchronize
 	At     Path   `json:"at,omitempty"` // directory of the drive; "": where source or target says
+	// Adopt is a directory that files will be adopted from with POST /v1/adopt. The request only refuses one that cannot be.
+	Adopt Path `json:"adopt,omitempty"`
 }
 
 // PauseRequest is the body of POST /v1/pause; 0 seconds: until resumed.

@@ -222,6 +222,11 @@ func stateDirs(p config.Paths, c config.Config) ([]string, error) {
 // or sync its own state. All paths are resolved. embedded is the one directory
 // inside the state that may be an endpoint.
 func separate(mountpoint, endpoint, embedded string, state []string) error {
+	return apart("endpoint", mountpoint, endpoint, embedded, state)
+}
+
+// apart is separate for another directory than an endpoint, which it calls what.
+func apart(what, mountpoint, endpoint, embedded string, state []string) error {
 	for _, dir := range state {
 		switch {
 		case contains(dir, mountpoint):
@@ -248,14 +253,14 @@ func separate(mountpoint, endpoint, embedded string, state []string) error {
 		}
 	}
 	if len(within) > 0 {
-		return refuse(control.Usage, "endpoint %s contains %s: choose a directory beside them", endpoint, strings.Join(within, " and "))
+		return refuse(control.Usage, "%s %s contains %s: choose a directory beside them", what, endpoint, strings.Join(within, " and "))
 	}
 	if contains(mountpoint, endpoint) {
-		return refuse(control.Usage, "endpoint %s is inside the mountpoint %s", endpoint, mountpoint)
+		return refuse(control.Usage, "%s %s is inside the mountpoint %s", what, endpoint, mountpoint)
 	}
 	for _, dir := range state {
 		if contains(dir, endpoint) {
-			return refuse(control.Usage, "endpoint %s is inside the state directory %s", endpoint, dir)
+			return refuse(control.Usage, "%s %s is inside the state directory %s", what, endpoint, dir)
 		}
 	}
 	return nil

@@ -34,6 +34,9 @@ type Options struct {
 	Paths      config.Paths
 	Mountpoint string
 	From       string // endpoint for the first mount; "": the embedded directory
+	// Adopt is a directory that files will be adopted from, once the drive is mounted; "": none. The start only refuses one
+	// that cannot be.
+	Adopt      string
 	AllowOther bool
 	ReadOnly   bool
 	// NoPassthrough has all reads and writes come through the daemon.

@@ -34,6 +34,7 @@ func (h conduitHandler) Conduit(_ context.Context, name string) (control.Conduit
 // Create makes a conduit. Endpoints that contain the drive, or are contained in it, are refused before the syncer hears of them.
 func (h conduitHandler) Create(ctx context.Context, s control.ConduitSpec) (control.ConduitStatus, error) {
 	at := s.At
+	var endpoints []string
 	for _, e := range []*string{&s.Source, &s.Target} {
 		if p, ok := strings.CutPrefix(*e, drivePrefix); ok {
 			if at == "" {
@@ -52,6 +53,12 @@ func (h conduitHandler) Create(ctx context.Context, s control.ConduitSpec) (cont
 			return control.ConduitStatus{}, err
 		}
 		*e = dir
+		endpoints = append(endpoints, dir)
+	}
+	if s.Adopt != "" {
+		if _, err := h.d.adoptable(string(s.Adopt), endpoints...); err != nil {
+			return control.ConduitStatus{}, err
+		}
 	}
 	// What is on the way to the place must be known before anything is made there.
 	way := walker{h.d.parts.cache, h.d.parts.engine, h.d.parts.wait}

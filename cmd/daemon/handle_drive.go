@@ -20,7 +20,7 @@ import (
 func (d *daemon) handlers() control.Handlers {
 	return control.Handlers{
 		Drive:    driveHandler{d},
-		Files:    fileHandler{d.parts, walker{d.parts.cache, d.parts.engine, d.parts.wait}},
+		Files:    fileHandler{d.parts, walker{d.parts.cache, d.parts.engine, d.parts.wait}, d},
 		Sync:     syncHandler{d.parts},
 		Conduits: conduitHandler{d},
 	}

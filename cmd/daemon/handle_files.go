@@ -17,6 +17,7 @@ const listPage = 1000
 type fileHandler struct {
 	*parts
 	walker
+	d *daemon
 }
 
 // Info tells everything about files. Those that cannot be found are refusals.

@@ -233,18 +233,23 @@ func (h fileHandler) Offload(ctx context.Context, r control.PathsRequest, report
 		out.Files += int64(did.Files)
 		out.Bytes += did.Freed
 		out.Paths++
-		for _, s := range did.Skipped {
-			out.Refused = append(out.Refused, control.Refusal{Path: control.Path(s.Path), Code: control.Partly, Reason: s.Reason})
-		}
-		if did.Omitted > 0 {
-			out.Refused = append(out.Refused, control.Refusal{
-				Path: f.paths[i], Code: control.Partly, Reason: fmt.Sprintf("%d more files below it are kept", did.Omitted),
-			})
-		}
+		out.Refused = append(out.Refused, refusals(f.paths[i], did.Skips, "are kept")...)
 		if err != nil {
 			return out, coded(err)
 		}
 		report(control.Progress{Done: int64(i + 1), Total: int64(len(f.ids))})
 	}
 	return out, nil
+}
+
+// refusals names the files at or below a path that were left as they are; rest says what became of those that are not named.
+func refusals(at control.Path, left offload.Skips, rest string) []control.Refusal {
+	all := []control.Refusal{}
+	for _, s := range left.Skipped {
+		all = append(all, control.Refusal{Path: control.Path(s.Path), Code: control.Partly, Reason: s.Reason})
+	}
+	if left.Omitted > 0 {
+		all = append(all, control.Refusal{Path: at, Code: control.Partly, Reason: fmt.Sprintf("%d more files below it %s", left.Omitted, rest)})
+	}
+	return all
 }

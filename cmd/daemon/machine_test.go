@@ -323,6 +323,8 @@ func TestARefusedFirstMountLeavesNoTrace(t *testing.T) {
 		"missing endpoint":   {Mountpoint: filepath.Join(root, "Drive"), From: filepath.Join(root, "none")},
 		"missing mountpoint": {Mountpoint: filepath.Join(root, "none")},
 		"recursion":          {Mountpoint: filepath.Join(root, "Drive"), From: root},
+		"adopts itself":      {Mountpoint: filepath.Join(root, "Drive"), From: filepath.Join(root, "other"), Adopt: filepath.Join(root, "other")},
+		"adopts nothing":     {Mountpoint: filepath.Join(root, "Drive"), From: filepath.Join(root, "other"), Adopt: filepath.Join(root, "none")},
 		"unknown storage":    {Mountpoint: filepath.Join(root, "Drive"), From: "s3://b"},
 	} {
 		o.Paths = paths

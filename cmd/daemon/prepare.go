@@ -91,7 +91,11 @@ func (p *plan) checkEndpoint() error {
 			return err
 		}
 	}
-	return separate(p.mountpoint, endpoint, p.embedded, p.state)
+	if err := separate(p.mountpoint, endpoint, p.embedded, p.state); err != nil || p.Adopt == "" {
+		return err
+	}
+	_, err = adoptable(p.Adopt, p.mountpoint, []string{p.from}, p.state)
+	return err
 }
 
 // soleDaemon refuses to start beside a daemon of the same drive. One whose mount is gone is about to end, and waited for.

@@ -124,15 +124,19 @@ func (d *daemon) firstConduit(ctx context.Context) (created bool, err error) {
 	return true, nil
 }
 
+// endpointOf is the end of a conduit that is no directory of the drive.
+func endpointOf(c syncer.ConduitStatus) string {
+	if strings.HasPrefix(c.Target, drivePrefix) {
+		return c.Source
+	}
+	return c.Target
+}
+
 // sameEndpoint refuses --from where no conduit has that endpoint, and a mountpoint inside an endpoint of any.
 func (d *daemon) sameEndpoint(all []syncer.ConduitStatus) error {
 	found := ""
 	for _, c := range all {
-		endpoint := c.Target
-		if strings.HasPrefix(endpoint, drivePrefix) {
-			endpoint = c.Source
-		}
-		root, err := endpointDir(endpoint)
+		root, err := endpointDir(endpointOf(c))
 		if err != nil {
 			return err
 		}
