@@ -281,8 +281,11 @@ func TestAdoptLeavesAFileToWhatHappensToIt(t *testing.T) {
 			}
 			return nil
 		}, Adoption{Files: 1, Bytes: 4}, "text"},
-		"not provable": {func(*adoptTest, cache.Entry) error { return errOffline },
-			Adoption{Skips: Skips{Skipped: []Skip{{"/f", "no endpoint has proved what it must be: unplugged"}}}}, "text"},
+		"not provable": {
+			func(*adoptTest, cache.Entry) error { return errOffline },
+			Adoption{Skips: Skips{Skipped: []Skip{{"/f", "no endpoint has proved what it must be: unplugged"}}}},
+			"text",
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
