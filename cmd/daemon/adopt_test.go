@@ -2,12 +2,16 @@ package daemon
 
 import (
 	"bytes"
+	"context"
+	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 
 	"vdfs/cmd/control"
+	"vdfs/offload"
 )
 
 // put writes a file and the directories above it.
@@ -101,5 +105,20 @@ func TestADirectoryThatIsNoCopyIsNotAdopted(t *testing.T) {
 	refused(t, err, control.Usage, "endpoint")
 	if !strings.Contains(err.Error(), "vdfs fetch") {
 		t.Errorf("no advice: %v", err)
+	}
+}
+
+func TestAnAdoptionCutShortSaysHowFarItCame(t *testing.T) {
+	t.Parallel()
+	did := &offload.Adoption{Files: 7}
+	refused(t, cutShort(did, coded(fmt.Errorf("adopt: %w", offload.ErrUnreachable))), control.Unreachable, "reachable", "7 files")
+	if err := cutShort(&offload.Adoption{}, offload.ErrUnreachable); !errors.Is(err, offload.ErrUnreachable) {
+		t.Errorf("with nothing adopted: %v", err)
+	}
+	if err := cutShort(did, context.Canceled); !errors.Is(err, context.Canceled) {
+		t.Errorf("at the end of the request: %v", err)
+	}
+	if err := cutShort(did, nil); err != nil {
+		t.Error(err)
 	}
 }

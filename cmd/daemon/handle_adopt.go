@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -95,9 +96,9 @@ func (h fileHandler) Adopt(ctx context.Context, r control.AdoptRequest, report c
 	return adoptResult(r.Path, did), cutShort(did, coded(err))
 }
 
-// cutShort adds to an error what was adopted before it.
+// cutShort adds to an error what was adopted before it. The end of a request has its own words.
 func cutShort(did *offload.Adoption, err error) error {
-	if err == nil || did.Files == 0 {
+	if err == nil || did.Files == 0 || errors.Is(err, context.Canceled) {
 		return err
 	}
 	e := control.AsError(err)
