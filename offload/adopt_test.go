@@ -178,6 +178,7 @@ func TestAdoptCompletesAPart(t *testing.T) {
 	data := pattern(8 << 20)
 	e := x.known(cache.RootIno, "part", data)
 	x.ok(x.m.Ensure(context.Background(), e.Ino, 5<<20, 100))
+	x.eventually("what was read ahead is noted", func() bool { return x.c.InUse(e.Ino) == (cache.Use{}) })
 	x.are(cache.Partial, "part")
 	x.twin("part", append([]byte("other"), data[5:]...))
 	x.found(Adoption{Differ: 1})
