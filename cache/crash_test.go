@@ -119,7 +119,7 @@ func crashWork(t *testing.T, dir string) {
 				t.Fatal(err)
 			}
 		}
-		crashDraft(t, c, i)
+		crashDraft(t, c, dir, i)
 		crashNames(t, c, i)
 		if _, err := c.removeDropped(t.Context()); err != nil {
 			t.Fatal(err)
@@ -130,8 +130,8 @@ func crashWork(t *testing.T, dir string) {
 	}
 }
 
-// crashDraft has a copy take the place of a part.
-func crashDraft(t *testing.T, c *Cache, i int) {
+// crashDraft has a copy take the place of a part. Its source is in dir, as nobody cleans up behind who is killed.
+func crashDraft(t *testing.T, c *Cache, dir string, i int) {
 	name := fmt.Sprintf("r%d", i)
 	p := makePlaceholder(t, c, name, 4)
 	fmt.Printf("ack %s~data\n", name)
@@ -146,7 +146,7 @@ func crashDraft(t *testing.T, c *Cache, i int) {
 		t.Fatal(err)
 	}
 	closeIt(t, f) // tells the index what is here
-	d := draft(t, c, p, source(t, "data"))
+	d := draft(t, c, p, sourceIn(t, dir, "data"))
 	if err := d.Complete(Reader{}); err != nil {
 		t.Fatal(err)
 	}

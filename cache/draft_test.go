@@ -14,7 +14,12 @@ import (
 // source is an open file to copy from, closed when the test ends.
 func source(t *testing.T, text string) *os.File {
 	t.Helper()
-	path := filepath.Join(t.TempDir(), "source")
+	return sourceIn(t, t.TempDir(), text)
+}
+
+func sourceIn(t *testing.T, dir, text string) *os.File {
+	t.Helper()
+	path := filepath.Join(dir, "source")
 	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
