@@ -51,6 +51,9 @@ func (f *file) ensure(ctx context.Context, off, n int64) error {
 		if len(missing) == 0 {
 			return nil, nil
 		}
+		if f.distrusted() {
+			return nil, f.mismatch()
+		}
 		fl := f.launch(missing[0].Off, off+ahead, true)
 		if ahead > n && fl.end-off < ahead/2 {
 			f.prefetch(fl.end, fl.end+ahead)
@@ -69,6 +72,9 @@ func (f *file) complete(ctx context.Context, front bool) error {
 		missing := f.fill.Missing(0, size)
 		if len(missing) == 0 {
 			return f.verification(front), nil
+		}
+		if f.distrusted() {
+			return nil, f.mismatch()
 		}
 		return f.launch(missing[0].Off, size, front), nil
 	})
@@ -181,7 +187,7 @@ func (f *file) distrust(reset error) error {
 	}
 	f.mu.Lock()
 	f.attempts++
-	again := f.attempts < 2
+	again := !f.distrusted()
 	f.mu.Unlock()
 	f.h.log.Warn("fetched bytes are not what they must be", "ino", uint64(f.v.ino), "version", f.v.n, "retried", again)
 	if again {
@@ -190,5 +196,10 @@ func (f *file) distrust(reset error) error {
 	f.h.mu.Lock()
 	f.h.habits.get(f.v).failed = f.h.now().UnixNano()
 	f.h.mu.Unlock()
-	return fmt.Errorf("verify version %d: %w", f.v.n, ErrMismatch)
+	return f.mismatch()
 }
+
+// distrusted reports whether verification failed twice: nothing is fetched once more, whoever waits. mu is held.
+func (f *file) distrusted() bool { return f.attempts > 1 }
+
+func (f *file) mismatch() error { return fmt.Errorf("verify version %d: %w", f.v.n, ErrMismatch) }
