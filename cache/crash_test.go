@@ -303,6 +303,38 @@ func TestDoctorFindsAndMendsBrokenContents(t *testing.T) {
 	want(t, "bytes", c.store.bytes.Load(), int64(len("fine")+len("its row lies"))-5) // the made-up row was never counted in
 }
 
+func TestDoctorTakesAnEmptyFileOfAnEndpointForWhole(t *testing.T) {
+	t.Parallel()
+	c := openContents(t, t.TempDir())
+	defer closeIt(t, c)
+	var inos [2]Ino
+	err := c.update(0, true, func(tx *Tx) error {
+		for i, name := range []string{"empty", "lies"} {
+			ino, err := tx.InsertNode(Node{Kind: File, Mode: 0o644, Size: int64(i), Residency: Full})
+			if err != nil {
+				return err
+			}
+			if _, err = tx.InsertDentry(RootIno, name, ino); err != nil {
+				return err
+			}
+			inos[i] = ino
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	problems, err := c.checkContents(t.Context())
+	if err != nil || len(problems) != 1 || problems[0].What != wrongOwner || problems[0].Subject != fmt.Sprintf("node %d", inos[1]) {
+		t.Errorf("found %v, %v", problems, err)
+	}
+	if _, err := c.repairContents(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	want(t, "empty", rowOf(t, c, inos[0]).Residency, Full)
+	want(t, "not empty", rowOf(t, c, inos[1]).Residency, None)
+}
+
 // TestDoctorTakesNoWorkUnderWayForDamage looks between the commit of a deletion and the removal of the file, and when the
 // row of a content goes after it was read.
 func TestDoctorTakesNoWorkUnderWayForDamage(t *testing.T) {

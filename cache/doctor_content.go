@@ -157,11 +157,11 @@ func (c *Cache) look(h held, f func(held) error) error {
 	return f(h)
 }
 
-// checkOwners looks for nodes whose residency does not fit what they have.
+// checkOwners looks for nodes whose residency does not fit what they have. An empty file is whole without a content.
 func (c *Cache) checkOwners() (out []Problem, err error) {
 	err = c.read(func(tx *Tx) error {
 		inos, err := list(tx, (*row).int, `SELECT n.ino FROM nodes n LEFT JOIN contents c ON c.id = n.content AND c.ino = n.ino
-			WHERE n.kind = 1 AND CASE WHEN n.content IS NULL THEN n.residency <> 0 OR n.writing
+			WHERE n.kind = 1 AND CASE WHEN n.content IS NULL THEN n.residency = 1 OR n.residency = 2 AND n.size <> 0 OR n.writing
 				ELSE c.id IS NULL OR n.residency = 0 OR (n.residency = 2) <> (c.ranges IS NULL) OR (n.residency = 2 AND NOT n.writing AND n.size <> c.size) END
 			LIMIT ?`, problemsShown)
 		for _, ino := range inos {
@@ -227,7 +227,7 @@ func (tx *Tx) mendOwners() error {
 	for _, sql := range []string{
 		`UPDATE nodes SET residency=0, content=NULL, writing=0 WHERE kind=1 AND content IS NOT NULL
 			AND NOT EXISTS(SELECT 1 FROM contents c WHERE c.id=nodes.content AND c.ino=nodes.ino)`,
-		`UPDATE nodes SET residency=0, writing=0 WHERE kind=1 AND content IS NULL AND (residency<>0 OR writing)`,
+		`UPDATE nodes SET residency=0, writing=0 WHERE kind=1 AND content IS NULL AND (residency=1 OR residency=2 AND size<>0 OR writing)`,
 		`UPDATE nodes SET residency=(SELECT CASE WHEN c.ranges IS NULL THEN 2 ELSE 1 END FROM contents c WHERE c.id=nodes.content)
 			WHERE kind=1 AND content IS NOT NULL AND NOT writing
 			AND residency<>(SELECT CASE WHEN c.ranges IS NULL THEN 2 ELSE 1 END FROM contents c WHERE c.id=nodes.content)`,
