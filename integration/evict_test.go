@@ -18,7 +18,6 @@ func TestReadingMoreThanTheBudgetKeepsTheBudget(t *testing.T) {
 	t.Parallel()
 	const budget, files, size = 4 << 20, 400, 64 << 10
 	f := newFixture(t, "")
-	must(t, os.MkdirAll(f.Home, 0o700))
 	write(t, filepath.Join(f.Home, "config.toml"), "[cache]\nmax_size = \"4MiB\"\n[offload]\nfree_low = 0\n")
 	for _, dir := range []string{"keep", "many"} {
 		must(t, os.Mkdir(f.behind(dir), 0o755))

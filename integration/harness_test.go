@@ -43,6 +43,9 @@ func newFixture(t *testing.T, dir string) *fixture {
 		Env: []string{"HOME=" + base, "XDG_RUNTIME_DIR=", "XDG_CONFIG_HOME=", "XDG_DATA_HOME="},
 	}
 	must(t, os.Mkdir(f.at, 0o755))
+	// How full the disk of this machine is decides nothing.
+	must(t, os.Mkdir(f.Home, 0o700))
+	write(t, filepath.Join(f.Home, "config.toml"), "[offload]\nfree_low = 0\n")
 	t.Cleanup(func() {
 		if t.Failed() {
 			if out, err := f.Run("status"); err == nil {

@@ -192,7 +192,6 @@ func TestThePersonsOwnListsOfPrograms(t *testing.T) {
 	for _, name := range []string{"a", "b"} {
 		must(t, os.WriteFile(f.behind(name), data, 0o644))
 	}
-	must(t, os.Mkdir(f.Home, 0o700))
 	write(t, filepath.Join(f.Home, "config.toml"), `
 [hydrate]
 deny = ["virus*"]

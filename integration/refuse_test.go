@@ -186,7 +186,6 @@ func TestBadInputOtherEndpointThanTheDriveHas(t *testing.T) {
 func TestBadInputUnknownConfigKey(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t, "")
-	must(t, os.MkdirAll(f.Home, 0o700))
 	config := filepath.Join(f.Home, "config.toml")
 	write(t, config, "[sync]\ninterval = \"5s\"\nbogus_key = true\n")
 	f.refuses([]int{1, 2}, []string{"bogus_key", config}, f.everything(), "mount", f.at, "--from", f.dir)

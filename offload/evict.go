@@ -20,6 +20,7 @@ type evictor struct {
 
 	online, all sweep
 
+	found    level     // when it last looked
 	pinned   int64     // bytes, as last summed up
 	pinnedOK time.Time // until when that is good enough
 	resting  map[cache.Ino]time.Time
@@ -75,11 +76,15 @@ func (e *evictor) run(ctx context.Context) error {
 func (e *evictor) look(ctx context.Context) (wake <-chan struct{}, err error) {
 	e.online.begin(e.m.now())
 	e.all.begin(e.m.now())
-	var files, bytes int64
+	var files, bytes, wanted int64
+	var found level
 	for more := true; more && err == nil; {
 		var excess, n, freed int64
 		if excess, err = e.excess(files > 0); err != nil || excess <= 0 && e.rules.Idle == 0 {
 			break
+		}
+		if files == 0 {
+			wanted, found = excess, e.found
 		}
 		if excess > 0 {
 			if err = e.m.cache.WriteUsage(); err != nil { // else what is opened all the time would never have its turn
@@ -93,7 +98,8 @@ func (e *evictor) look(ctx context.Context) (wake <-chan struct{}, err error) {
 		files, bytes = files+n, bytes+freed
 	}
 	if files > 0 {
-		e.m.log.Info("dropped local bytes to make room", "files", files, "bytes", bytes)
+		e.m.log.Info("dropped local bytes to make room", "files", files, "bytes", bytes, "wanted", wanted,
+			"here", found.here, "pinned", found.pinned, "free", found.free)
 	}
 	over, xerr := e.excess(false)
 	limit := e.rules.Budget + e.pinned
@@ -119,6 +125,7 @@ func (e *evictor) excess(going bool) (int64, error) {
 		}
 	}
 	l.pinned = min(e.pinned, l.here)
+	e.found = l
 	return e.rules.excess(l, going), nil
 }
 
