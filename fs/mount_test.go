@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -133,35 +134,52 @@ func servedByChild(t *testing.T) (mnt string, cmd *exec.Cmd) {
 	return mnt, cmd
 }
 
-// inSyscall reports whether a thread of this process waits in a system call.
-func inSyscall(number uintptr) bool {
-	threads, err := filepath.Glob("/proc/self/task/*/syscall")
-	if err != nil {
-		return false
-	}
-	for _, name := range threads {
-		line, err := os.ReadFile(name)
-		if first, _, _ := strings.Cut(string(line), " "); err == nil && first == fmt.Sprint(number) {
-			return true
+// until waits for a condition that comes by itself.
+func until(t *testing.T, what string, ok func() bool) {
+	t.Helper()
+	for end := time.Now().Add(patience); !ok(); time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("in vain: %s", what)
 		}
 	}
-	return false
+}
+
+// threads reads a file of each thread of a process.
+func threads(t *testing.T, pid int, file string) (out []string) {
+	t.Helper()
+	names, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/%s", pid, file))
+	must(t, err)
+	for _, name := range names {
+		if text, err := os.ReadFile(name); err == nil { // else it has just ended
+			out = append(out, string(text))
+		}
+	}
+	return out
+}
+
+// stopped reports whether no thread of a process runs.
+func stopped(t *testing.T, pid int) bool {
+	t.Helper()
+	return !slices.ContainsFunc(threads(t, pid, "status"), func(s string) bool { return !strings.Contains(s, "State:\tT") })
+}
+
+// inSyscall reports whether a thread of this process is in a system call.
+func inSyscall(t *testing.T, number uintptr) bool {
+	t.Helper()
+	return slices.ContainsFunc(threads(t, os.Getpid(), "syscall"), func(s string) bool { return strings.HasPrefix(s, fmt.Sprint(number, " ")) })
 }
 
 func TestAMountIsStaleWhoseProcessGoesWhileItIsAsked(t *testing.T) {
 	t.Parallel()
 	mnt, cmd := servedByChild(t)
 	must(t, cmd.Process.Signal(unix.SIGSTOP))
+	until(t, "it stops", func() bool { return stopped(t, cmd.Process.Pid) })
 	checked := make(chan error, 1)
 	go func() {
 		_, err := CheckMountpoint(mnt)
 		checked <- err
 	}()
-	for end := time.Now().Add(patience); !inSyscall(unix.SYS_STATFS); time.Sleep(time.Millisecond) {
-		if time.Now().After(end) {
-			t.Fatal("the mount is not asked")
-		}
-	}
+	until(t, "the mount is asked", func() bool { return inSyscall(t, unix.SYS_STATFS) })
 	must(t, cmd.Process.Kill())
 	_ = cmd.Wait() // killed
 	if err := <-checked; !errors.Is(err, ErrStaleMount) {
