@@ -87,6 +87,7 @@ func (d *drive) GetAttr(_ <-chan struct{}, input *fuse.GetAttrIn, out *fuse.Attr
 	if err != nil {
 		return d.failNode("getattr", input.NodeId, err)
 	}
+	d.looks(&n, input.Pid)
 	out.SetTimeout(d.attrValidity(&n, validity))
 	fillAttr(&out.Attr, &n)
 	return fuse.OK

@@ -32,8 +32,8 @@ type drive struct {
 	known  known
 	pages  *stamps // of files, by version
 	names  *stamps // of directories, by ctime
-	looked *stamps // of files, by the version that a lookup told: see freshness
-	retry  *stamps // of files whose open is being begun again
+	looked *stamps // of files, by the version that was told last, and to whom: see freshness
+	retry  *stamps // of threads, by the file that they are to begin to open again
 
 	notifier *notifier
 	gone     context.Context // ends with the mount

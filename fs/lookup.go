@@ -36,7 +36,7 @@ func (d *drive) Lookup(cancel <-chan struct{}, header *fuse.InHeader, name strin
 		case !d.known.settle(since, parent, e.Ino):
 			continue
 		case !missing:
-			d.looks(&e.Node)
+			d.looks(&e.Node, header.Pid)
 			d.fillEntry(out, &e, validity)
 			return fuse.OK
 		}

@@ -45,6 +45,7 @@ type notifier struct {
 	// unheard counts the notifications to repeat by node: the kernel may yet take in a reply that is older.
 	unheard map[cache.Ino]int
 	changed *stamps // nodes that changes from elsewhere were about, lately
+	resized *stamps // nodes that got other bytes from elsewhere, lately
 
 	again   []late
 	inodes  map[cache.Ino]bool // of the batch: node -> its pages too
@@ -61,7 +62,7 @@ type late struct {
 func newNotifier(d *drive, feed *cache.Feed) *notifier {
 	return &notifier{
 		known: &d.known, pages: d.pages, names: d.names, feed: feed, log: d.log,
-		inodes: make(map[cache.Ino]bool), unheard: make(map[cache.Ino]int), changed: newStamps(stampsMax),
+		inodes: make(map[cache.Ino]bool), unheard: make(map[cache.Ino]int), changed: newStamps(stampsMax), resized: newStamps(stampsMax),
 	}
 }
 
@@ -103,9 +104,16 @@ func (n *notifier) fetch() []cache.Change {
 	for i := range batch {
 		n.changed.set(batch[i].Ino, 1)
 		n.changed.set(batch[i].Gone, 1)
+		if batch[i].Data {
+			n.resized.set(batch[i].Ino, 1)
+		}
 	}
 	return batch
 }
+
+// stale reports whether the kernel may have the size of an older version of a node. Before the notification it has; but the
+// notification only tells it that the size is not to be relied on, and an open that was under way had looked at it before.
+func (n *notifier) stale(ino cache.Ino) bool { return n.pending(ino) || n.resized.get(ino) != 0 }
 
 // pending reports whether a change of a node that is committed may not have reached the kernel yet. What it finds in the
 // feed it leaves to the goroutine of run: the feed woke that when the change was published.

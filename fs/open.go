@@ -57,7 +57,7 @@ func (d *drive) Open(cancel <-chan struct{}, input *fuse.OpenIn, out *fuse.OpenO
 	if err != nil {
 		return d.failNode("open", input.NodeId, err)
 	}
-	fresh := d.freshness(of)
+	fresh := d.freshness(of, input.Pid)
 	if fresh == again {
 		return d.fail("open", input.NodeId, errors.Join(syscall.ESTALE, of.Close()))
 	}
@@ -105,32 +105,39 @@ const (
 	unsure           // it may be that of an older version
 )
 
-// freshness tells whether the kernel may still have the size of an older version, because a change was committed and its
-// notification is under way. Reads would end there and appends begin there. On ESTALE the kernel looks the name up once
-// more, past its caches, and opens what it finds there, which may be another node by then. Where it has no name to look up,
-// or a signal came between, the second open is taken as it is: after a second ESTALE the program would get it.
-func (d *drive) freshness(of *cache.OpenFile) freshness {
+// freshness tells whether the kernel may still have the size of an older version, because a change was committed after it
+// asked. Reads would end there and appends begin there. On ESTALE the kernel looks the name up once more, past its caches, and
+// opens what it finds there, which may be another node by then. Only the thread that asked is known to have the answer.
+// Where it has no name to look up, or a signal came between, the second open is taken as it is: after a second ESTALE the
+// program would get it.
+func (d *drive) freshness(of *cache.OpenFile, pid uint32) freshness {
 	ino, version := of.Ino(), of.Version()
+	thread := cache.Ino(pid)
 	switch {
 	case d.pages.get(ino) == version: // it was opened in this version before
-	case d.looked.get(ino) == version:
-	case !d.notifier.pending(ino):
-	case d.retry.get(ino) != 0:
-		d.retry.drop(ino)
+	case !d.notifier.stale(ino):
+	case d.looked.get(ino) == lookedBy(version, pid):
+	case pid == 0: // of another container: it cannot be told whether it tries again
+		return unsure
+	case d.retry.get(thread) == uint64(ino):
+		d.retry.drop(thread)
 		return unsure
 	default:
-		d.retry.set(ino, version)
+		d.retry.set(thread, uint64(ino))
 		return again
 	}
 	return sure
 }
 
-// looks notes of which version the size is that a lookup tells while notifications are under way.
-func (d *drive) looks(n *cache.Node) {
-	if d.notifier.pending(n.Ino) {
-		d.looked.set(n.Ino, n.Version)
+// looks notes of which version the size is that a thread is told, if the kernel may have another one.
+func (d *drive) looks(n *cache.Node, pid uint32) {
+	if d.notifier.stale(n.Ino) {
+		d.looked.set(n.Ino, lookedBy(n.Version, pid))
 	}
 }
+
+// lookedBy is a version and the thread that was told of it, as one number: the ids of threads have 22 bits.
+func lookedBy(version uint64, pid uint32) uint64 { return version<<22 | uint64(pid)&(1<<22-1) }
 
 // prepare does what open's flags ask for and sees to the bytes that are missing.
 func (d *drive) prepare(f *file, input *fuse.OpenIn) error {

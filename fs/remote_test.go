@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/hanwen/go-fuse/v2/fuse"
 	"golang.org/x/sys/unix"
 
 	"vdfs/cache"
@@ -236,6 +237,50 @@ func TestOpenDoesNotNeedTheNotification(t *testing.T) {
 		e.settled("f")
 		e.hyd.set(ino, want)
 	}
+}
+
+// The notification of a change may reach the kernel between its look at a file, for an open, and that open. The notification
+// does not bring the new size, and what another thread is told may still be on its way.
+func TestOpenNeedsTheSizeOfItsVersion(t *testing.T) {
+	t.Parallel()
+	e := mounted(t)
+	ino := e.placeholder(cache.RootIno, "f", bytes.Repeat([]byte("old"), 5000))
+	st := e.stat("f")
+	d := e.server.drive
+	const mine, other = 1<<22 - 1, 1<<22 - 2
+	asks := func(pid uint32) fuse.InHeader { return fuse.InHeader{NodeId: st.Ino, Caller: fuse.Caller{Pid: pid}} }
+	opens := func(what string, pid uint32, want fuse.Status, flags uint32) {
+		t.Helper()
+		var out fuse.OpenOut
+		if got := d.Open(nil, &fuse.OpenIn{InHeader: asks(pid)}, &out); got != want || got.Ok() && out.OpenFlags&fuse.FOPEN_DIRECT_IO != flags {
+			t.Errorf("%s: %v with the flags %#x, want %v", what, got, out.OpenFlags, want)
+		} else if got.Ok() {
+			d.Release(nil, &fuse.ReleaseIn{InHeader: asks(pid), Fh: out.Fh})
+		}
+	}
+	sent := func() { e.eventually("the notification is sent", func() bool { return !d.notifier.pending(ino) }) }
+	replaced := func() {
+		e.replace(ino, []byte("new"))
+		sent()
+	}
+	sent()
+	opens("never changed", mine, fuse.OK, 0)
+	replaced()
+	opens("looked at before", mine, fuse.Status(unix.ESTALE), 0)
+	root := fuse.InHeader{NodeId: fuse.FUSE_ROOT_ID, Caller: fuse.Caller{Pid: mine}}
+	if s := d.Lookup(nil, &root, "f", &fuse.EntryOut{}); !s.Ok() {
+		t.Fatal(s)
+	}
+	opens("looked up by another thread", other, fuse.Status(unix.ESTALE), 0)
+	opens("looked up anew", mine, fuse.OK, 0)
+	opens("by another thread, again", other, fuse.OK, fuse.FOPEN_DIRECT_IO)
+	replaced()
+	if s := d.GetAttr(nil, &fuse.GetAttrIn{InHeader: asks(mine)}, &fuse.AttrOut{}); !s.Ok() {
+		t.Fatal(s)
+	}
+	opens("asked for its attributes", mine, fuse.OK, 0)
+	replaced()
+	opens("from another container", 0, fuse.OK, fuse.FOPEN_DIRECT_IO)
 }
 
 // A descriptor that is opened again has no name that the kernel could look up.
