@@ -33,7 +33,7 @@ type drive struct {
 	pages  *stamps // of files, by version
 	names  *stamps // of directories, by ctime
 	looked *stamps // of files, by the version that was told last, and to whom: see freshness
-	retry  *stamps // of threads, by the file that they are to begin to open again
+	retry  *stamps // of threads that are to begin their open again
 
 	notifier *notifier
 	gone     context.Context // ends with the mount

@@ -40,7 +40,17 @@ func (f *file) stop() {
 
 // Open never fetches bytes. Reading needs an endpoint that could give the missing ones, and fails at once if there is
 // none; writing does not, because what is opened for writing is often only touched.
-func (d *drive) Open(cancel <-chan struct{}, input *fuse.OpenIn, out *fuse.OpenOut) fuse.Status {
+func (d *drive) Open(_ <-chan struct{}, input *fuse.OpenIn, out *fuse.OpenOut) fuse.Status {
+	status := d.openNode(input, out)
+	if thread := cache.Ino(input.Pid); status == fuse.Status(syscall.ESTALE) {
+		d.retry.set(thread, 1)
+	} else {
+		d.retry.drop(thread)
+	}
+	return status
+}
+
+func (d *drive) openNode(input *fuse.OpenIn, out *fuse.OpenOut) fuse.Status {
 	ino := cache.Ino(input.NodeId)
 	mode := input.Flags & unix.O_ACCMODE
 	write, truncate := mode != unix.O_RDONLY, input.Flags&unix.O_TRUNC != 0
@@ -112,18 +122,15 @@ const (
 // program would get it.
 func (d *drive) freshness(of *cache.OpenFile, pid uint32) freshness {
 	ino, version := of.Ino(), of.Version()
-	thread := cache.Ino(pid)
 	switch {
 	case d.pages.get(ino) == version: // it was opened in this version before
 	case !d.notifier.stale(ino):
 	case d.looked.get(ino) == lookedBy(version, pid):
 	case pid == 0: // of another container: it cannot be told whether it tries again
 		return unsure
-	case d.retry.get(thread) == uint64(ino):
-		d.retry.drop(thread)
+	case d.retry.get(cache.Ino(pid)) != 0: // perhaps of another node, which took the place of the first one
 		return unsure
 	default:
-		d.retry.set(thread, uint64(ino))
 		return again
 	}
 	return sure

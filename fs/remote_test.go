@@ -280,6 +280,10 @@ func TestOpenNeedsTheSizeOfItsVersion(t *testing.T) {
 	}
 	opens("asked for its attributes", mine, fuse.OK, 0)
 	replaced()
+	replaced()
+	opens("looked at before, again", mine, fuse.Status(unix.ESTALE), 0)
+	replaced()
+	opens("replaced once more", mine, fuse.OK, fuse.FOPEN_DIRECT_IO)
 	opens("from another container", 0, fuse.OK, fuse.FOPEN_DIRECT_IO)
 }
 
