@@ -40,7 +40,7 @@ func CheckMountpoint(path string) (string, error) {
 		return fail(err)
 	}
 	if m, found := mountAt(abs); found {
-		if m.isFuse() && deserted(probe(abs)) {
+		if m.isFuse() && Deserted(probe(abs)) {
 			return fail(ErrStaleMount)
 		}
 		return fail(ErrMounted)
@@ -122,8 +122,8 @@ func probe(path string) error {
 	}
 }
 
-// deserted reports whether a mount answered that its process is gone: before the question came, or while it waited.
-func deserted(err error) bool {
+// Deserted reports whether an error is a mount's answer that its process is gone: before the question came, or while it waited.
+func Deserted(err error) bool {
 	return errors.Is(err, unix.ENOTCONN) || errors.Is(err, unix.ECONNABORTED)
 }
 
@@ -138,7 +138,7 @@ func Recover(path string) (bool, error) {
 		return false, fmt.Errorf("recover mount %s: %w", path, err)
 	}
 	m, found := mountAt(abs)
-	if !found || !m.isFuse() || !deserted(probe(abs)) {
+	if !found || !m.isFuse() || !Deserted(probe(abs)) {
 		return false, nil
 	}
 	// Lazily: programs may still sit in it, and all they can get from it is an error.

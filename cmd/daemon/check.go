@@ -35,7 +35,7 @@ func resolve(path string) (string, error) {
 		if err == nil {
 			return filepath.Join(real, rest), nil
 		}
-		if dir == "/" || !(errors.Is(err, fs.ErrNotExist) || stale(err)) {
+		if dir == "/" || !(errors.Is(err, fs.ErrNotExist) || fuse.Deserted(err)) {
 			return "", fmt.Errorf("resolve %s: %w", path, err)
 		}
 		rest = filepath.Join(filepath.Base(dir), rest)

@@ -2,13 +2,10 @@ package daemon
 
 import (
 	"bufio"
-	"errors"
 	"fmt"
 	"io"
 	"os"
 	"strings"
-
-	"golang.org/x/sys/unix"
 )
 
 // mount is one line of /proc/self/mountinfo.
@@ -82,6 +79,3 @@ func unescapeOctal(s string) string {
 }
 
 func octal(c byte) bool { return c >= '0' && c <= '7' }
-
-// stale reports whether err is what a mount answers whose daemon is gone.
-func stale(err error) bool { return errors.Is(err, unix.ENOTCONN) || errors.Is(err, unix.ECONNABORTED) }
