@@ -5,7 +5,7 @@
 //	VDFS_FAULT=name:3          kill the process (SIGKILL) when it passes the point for the third time
 //	VDFS_FAULT=name:3:error    return ErrInjected that time instead
 //
-// Several are separated by commas. Where VDFS_FAULT_TOLD names a file, a point that acts appends its name there first, a
+// Several are separated by commas. VDFS_FAULT_CLOCK has the process's clocks jump, see ClockFile. Where VDFS_FAULT_TOLD names a file, a point that acts appends its name there first, a
 // line each. Unarmed, a point costs one load and a comparison. A package that has points lists their names in a table of
 // its own, so that a test can loop over all of them.
 package fault
@@ -43,9 +43,13 @@ type trigger struct {
 // The process has one environment and one life to end, so the plan made of it is the process's own.
 var process = sync.OnceValues(func() (*Plan, error) { return Parse(os.Getenv(Variable)) })
 
-// Check reports what is wrong with the value of VDFS_FAULT; a program that can be armed calls it at its start.
+// Check reports what is wrong with the values of VDFS_FAULT and VDFS_FAULT_CLOCK; a program that can be armed calls it at its
+// start.
 func Check() error {
 	_, err := process()
+	if path := os.Getenv(ClockFile); path != "" && err == nil {
+		_, err = offset(path)
+	}
 	return err
 }
 
