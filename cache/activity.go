@@ -7,7 +7,7 @@ const activityMax = 10000
 
 // AddActivity writes a line into the drive's diary; the oldest make room.
 func (tx *Tx) AddActivity(kind, text string) error {
-	id, err := tx.insert("INSERT INTO activity(at, kind, text) VALUES(?, ?, ?) RETURNING id", tx.Now(), kind, text)
+	id, err := tx.insert("INSERT INTO activity(at, kind, text) VALUES(?, ?, ?)", tx.Now(), kind, text)
 	if err == nil {
 		err = tx.exec("DELETE FROM activity WHERE id <= ?", id-activityMax)
 	}

@@ -3,14 +3,14 @@ package cache
 import "fmt"
 
 const bindingCols = `b.id, b.leg, b.dentry, b.remote_id, b.ident, b.parent, b.remote_name, b.kind, b.r_tag, b.r_content, b.r_hash, b.r_size, b.r_mtime,
-	b.r_mode, b.r_target, b.l_parent, b.l_name, b.l_version, b.l_mtime, b.l_mode, b.proof, b.verified, b.listed`
+	b.r_mode, b.r_target, b.l_parent, b.l_name, b.l_version, b.l_mtime, b.l_mode, b.proof, b.verified, b.listed, b.releasing`
 
 func scanBinding(r *row) Binding {
 	return Binding{
 		ID: BindingID(r.int()), Leg: LegID(r.int()), Dentry: DentryID(r.int()), RemoteID: r.str(), Ident: r.str(), Parent: BindingID(r.int()),
 		RemoteName: r.str(), Kind: Kind(r.int()), Tag: r.str(), Content: r.str(), Hash: r.hash(), Size: r.int(), Mtime: r.int(),
 		Mode: uint32(r.int()), Target: r.str(), LocalParent: DentryID(r.int()), LocalName: r.str(), LocalVersion: uint64(r.int()),
-		LocalMtime: r.int(), LocalMode: uint32(r.int()), Proof: int(r.int()), Verified: r.int(), Listed: r.flag(),
+		LocalMtime: r.int(), LocalMode: uint32(r.int()), Proof: int(r.int()), Verified: r.int(), Listed: r.flag(), Releasing: r.flag(),
 	}
 }
 
@@ -53,12 +53,32 @@ func (tx *Tx) RootBinding(leg LegID) (Binding, bool, error) {
 // after a name; "" begins at the first. A name bound twice comes twice and is never split over two pages: the page may
 // be longer by that.
 func (tx *Tx) BindingChildren(parent BindingID, after string, limit int) ([]Binding, error) {
-	page, err := list(tx, scanBinding, "SELECT "+bindingCols+" FROM bindings b WHERE b.parent = ? AND b.remote_name > ? ORDER BY b.remote_name, b.id LIMIT ?", parent, blob(after), limit)
+	return childrenPage(tx, bindingCols, scanBinding, func(b Binding) string { return b.RemoteName }, parent, after, limit)
+}
+
+// BaseChildren is BindingChildren for who wants no more than what the base says of the endpoint's side, and no tags: of many
+// that is cheaper.
+func (tx *Tx) BaseChildren(leg LegID, dir string, parent BindingID, after string, limit int) ([]Observed, error) {
+	const cols = "b.remote_id, b.ident, b.remote_name, b.kind, b.r_content, b.r_hash, b.r_size, b.r_mtime, b.r_mode, b.r_target"
+	scan := func(r *row) Observed {
+		return Observed{
+			Leg: leg, Parent: dir, RemoteID: r.str(), Ident: r.str(), Name: r.str(), Kind: Kind(r.int()), Content: r.str(), Hash: r.hash(),
+			Size: r.int(), Mtime: r.int(), Mode: uint32(r.int()), Target: r.str(),
+		}
+	}
+	return childrenPage(tx, cols, scan, func(o Observed) string { return o.Name }, parent, after, limit)
+}
+
+func childrenPage[T any](tx *Tx, cols string, scan func(*row) T, name func(T) string, parent BindingID, after string, limit int) ([]T, error) {
+	page, err := list(tx, scan, "SELECT "+cols+" FROM bindings b WHERE b.parent = ? AND b.remote_name > ? ORDER BY b.remote_name, b.id LIMIT ?", parent, blob(after), limit)
 	if err != nil || len(page) < limit || limit == 0 {
 		return page, err
 	}
-	last := page[len(page)-1]
-	rest, err := list(tx, scanBinding, "SELECT "+bindingCols+" FROM bindings b WHERE b.parent = ? AND b.remote_name = ? AND b.id > ? ORDER BY b.id", parent, blob(last.RemoteName), last.ID)
+	last := name(page[len(page)-1])
+	for len(page) > 0 && name(page[len(page)-1]) == last {
+		page = page[:len(page)-1]
+	}
+	rest, err := list(tx, scan, "SELECT "+cols+" FROM bindings b WHERE b.parent = ? AND b.remote_name = ? ORDER BY b.id", parent, blob(last))
 	return append(page, rest...), err
 }
 
@@ -84,14 +104,14 @@ func (tx *Tx) PutBinding(b *Binding) error {
 	if b.ID == 0 {
 		var id int64
 		id, err = tx.insert(`INSERT INTO bindings(leg, dentry, remote_id, ident, parent, remote_name, kind, r_tag, r_content, r_hash, r_size, r_mtime, r_mode,
-			r_target, l_parent, l_name, l_version, l_mtime, l_mode, proof, verified, listed)
-			VALUES(?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?) RETURNING id`, append([]any{b.Leg}, bindingArgs(b)...)...)
+			r_target, l_parent, l_name, l_version, l_mtime, l_mode, proof, verified, listed, releasing)
+			VALUES(?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)`, append([]any{b.Leg}, bindingArgs(b)...)...)
 		b.ID = BindingID(id)
 	} else {
 		var ok bool
 		ok, err = tx.changed(`UPDATE bindings SET dentry=?, remote_id=?, ident=?, parent=?, remote_name=?, kind=?, r_tag=?, r_content=?, r_hash=?, r_size=?,
-			r_mtime=?, r_mode=?, r_target=?, l_parent=?, l_name=?, l_version=?, l_mtime=?, l_mode=?, proof=?, verified=?, listed=?
-			WHERE id=? RETURNING id`, append(bindingArgs(b), b.ID)...)
+			r_mtime=?, r_mode=?, r_target=?, l_parent=?, l_name=?, l_version=?, l_mtime=?, l_mode=?, proof=?, verified=?, listed=?, releasing=?
+			WHERE id=?`, append(bindingArgs(b), b.ID)...)
 		if err == nil && !ok {
 			err = ErrNotFound
 		}
@@ -115,7 +135,7 @@ func bindingArgs(b *Binding) []any {
 	}
 	return []any{
 		orNull(b.Dentry), b.RemoteID, b.Ident, b.Parent, blob(b.RemoteName), b.Kind, b.Tag, b.Content, b.Hash, b.Size, b.Mtime, b.Mode, target,
-		b.LocalParent, blob(b.LocalName), b.LocalVersion, b.LocalMtime, b.LocalMode, b.Proof, b.Verified, b.Listed,
+		b.LocalParent, blob(b.LocalName), b.LocalVersion, b.LocalMtime, b.LocalMode, b.Proof, b.Verified, b.Listed, b.Releasing,
 	}
 }
 
@@ -129,7 +149,7 @@ func (tx *Tx) rekey(b *Binding) error {
 	tx.marked = true
 	both, err := tx.changed(`UPDATE items SET status=1, dentry=?, tries=0, error='', parked=0, updated=max(?, updated+1),
 		eligible=(SELECT max(eligible) FROM items o WHERE o.id IN (?, items.id))
-		WHERE leg=? AND binding=? AND origin=2 AND status<6 RETURNING id`, b.Dentry, tx.Now(), id, b.Leg, b.ID)
+		WHERE leg=? AND binding=? AND origin=2 AND status<6`, b.Dentry, tx.Now(), id, b.Leg, b.ID)
 	if err != nil {
 		return err
 	}

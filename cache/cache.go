@@ -6,6 +6,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"vdfs/internal/clock"
 )
 
 // Options are what a Cache is opened with.
@@ -26,8 +28,13 @@ type Options struct {
 	Counts func(pid uint32) bool
 	// Used is called in the transaction that notes that a file was used; nil: nothing else comes of it.
 	Used func(tx *Tx, ino Ino) error
-	// QuietMin and QuietMax bound how long a file rests after its last close before it is sent. 0: 0.2 s and 5 s.
+	// QuietMin and QuietMax bound how long a file rests after its last close before it is sent, but for the first close of a
+	// short one, after which that is 0.05 s at most. 0: 0.2 s and 5 s.
 	QuietMin, QuietMax time.Duration
+	// TrashKept and TrashMost are how long the trash keeps a version, and how many bytes. 0: 30 days, and a tenth of what is free
+	// but at most 20 GiB.
+	TrashKept time.Duration
+	TrashMost int64
 	// UID and GID own the root directory when it is made.
 	UID, GID uint32
 }
@@ -38,9 +45,11 @@ type Options struct {
 // connection of their own for as long as they look, or hold the writer while a group of transactions is open: see group.
 // Callbacks given to View and Update must do no I/O and call no method of Cache, because they may hold the writer.
 type Cache struct {
-	opt  Options
-	log  *slog.Logger
-	lock *os.File // holds the flock that keeps a second process out
+	opt    Options
+	stamps Clock // what backing files are stamped with
+	steady clock.Steady
+	log    *slog.Logger
+	lock   *os.File // holds the flock that keeps a second process out
 
 	writer struct {
 		sync.Mutex
@@ -56,7 +65,9 @@ type Cache struct {
 	nodes   atomic.Int64 // how many nodes there are, as Stats.Nodes; moved, as store.bytes is, with the writer's lock held
 	counted sync.Mutex   // held while nodes and store.bytes are counted
 	known   atomic.Bool  // they were: until then they say only what was added since Open
-	changed atomic.Int64 // when a program last changed something: see SinceChange
+	frozen  atomic.Int64 // how many places take no changes of programs
+	merging atomic.Int64 // in how many places files are merged
+	changed atomic.Int64 // when a program last changed something, by steady: see SinceChange
 	feed    Feed
 	watch   watchers
 	joint   jointQueue
@@ -65,9 +76,9 @@ type Cache struct {
 }
 
 // SinceChange is how long ago a program made, renamed or removed a file or began to write to one.
-func (c *Cache) SinceChange() time.Duration { return time.Since(time.Unix(0, c.changed.Load())) }
+func (c *Cache) SinceChange() time.Duration { return c.steady.Now() - time.Duration(c.changed.Load()) }
 
-func (c *Cache) noteChange() { c.changed.Store(time.Now().UnixNano()) }
+func (c *Cache) noteChange() { c.changed.Store(int64(c.steady.Now())) }
 
 // Close lets go of the index. It must be called last, when nothing else runs on the Cache; what is durable stays so
 // without it.

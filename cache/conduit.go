@@ -7,8 +7,8 @@ import (
 
 const (
 	conduitCols = `id, uuid, name, place, source, target, policy, policy_config, strategy, cadence, enabled, parallel, bandwidth,
-	use_index_rules, generation, last_sync, last_error, last_error_at, total_syncs, files_synced, bytes_transferred, created, updated`
-	legCols = "id, conduit, place, endpoint, identity, cursor, last_seq, contact, state, message, last_scan, scan_cost"
+	use_index_rules, generation, last_sync, last_error, last_error_at, total_syncs, files_synced, bytes_transferred, drift, created, updated`
+	legCols = "id, conduit, place, role, endpoint, identity, cursor, last_seq, contact, state, message, last_scan, scan_cost"
 )
 
 func scanConduit(r *row) Conduit {
@@ -16,13 +16,13 @@ func scanConduit(r *row) Conduit {
 		ID: ConduitID(r.int()), UUID: r.str(), Name: r.str(), Place: PlaceID(r.int()), Source: r.str(), Target: r.str(), Policy: r.str(),
 		PolicyConfig: r.str(), Strategy: r.str(), Cadence: r.str(), Enabled: r.flag(), Parallel: int(r.int()), Bandwidth: r.int(),
 		UseIndexRules: r.flag(), Generation: r.int(), LastSync: r.int(), LastError: r.str(), LastErrorAt: r.int(), TotalSyncs: r.int(),
-		FilesSynced: r.int(), BytesTransferred: r.int(), Created: r.int(), Updated: r.int(),
+		FilesSynced: r.int(), BytesTransferred: r.int(), Drift: r.int(), Created: r.int(), Updated: r.int(),
 	}
 }
 
 func scanLeg(r *row) Leg {
 	return Leg{
-		ID: LegID(r.int()), Conduit: ConduitID(r.int()), Place: PlaceID(r.int()), Endpoint: r.str(), Identity: r.str(), Cursor: r.str(),
+		ID: LegID(r.int()), Conduit: ConduitID(r.int()), Place: PlaceID(r.int()), Role: Role(r.str()), Endpoint: r.str(), Identity: r.str(), Cursor: r.str(),
 		LastSeq: r.int(), Contact: r.flag(), State: r.str(), Message: r.str(), LastScan: r.int(), ScanCost: r.int(),
 	}
 }
@@ -35,7 +35,7 @@ func (tx *Tx) CreateConduit(cd *Conduit, legs []Leg) error {
 	}
 	cd.Created, cd.Updated = tx.Now(), tx.Now()
 	id, err := tx.insert(`INSERT INTO conduits(uuid, name, place, source, target, policy, policy_config, strategy, cadence, enabled, parallel, bandwidth,
-		use_index_rules, created, updated) VALUES(?,?,?,?,?,?,?,?,?,?,?,?,?,?,?) RETURNING id`,
+		use_index_rules, created, updated) VALUES(?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)`,
 		cd.UUID, cd.Name, cd.Place, cd.Source, cd.Target, cd.Policy, cd.PolicyConfig, cd.Strategy, cd.Cadence, cd.Enabled, cd.Parallel, cd.Bandwidth,
 		cd.UseIndexRules, cd.Created, cd.Updated)
 	if isUnique(err) {
@@ -55,9 +55,12 @@ func (tx *Tx) CreateConduit(cd *Conduit, legs []Leg) error {
 }
 
 func (tx *Tx) insertLeg(l *Leg) error {
-	id, err := tx.insert(`INSERT INTO legs(conduit, place, endpoint, identity, cursor, last_seq, contact, state, message, last_scan, scan_cost)
-		VALUES(?,?,?,?,?,?,?,?,?,?,?) RETURNING id`,
-		l.Conduit, l.Place, l.Endpoint, l.Identity, l.Cursor, l.LastSeq, l.Contact, l.State, l.Message, l.LastScan, l.ScanCost)
+	if l.Role == "" {
+		l.Role = RoleTarget
+	}
+	id, err := tx.insert(`INSERT INTO legs(conduit, place, role, endpoint, identity, cursor, last_seq, contact, state, message, last_scan, scan_cost)
+		VALUES(?,?,?,?,?,?,?,?,?,?,?,?)`,
+		l.Conduit, l.Place, string(l.Role), l.Endpoint, l.Identity, l.Cursor, l.LastSeq, l.Contact, l.State, l.Message, l.LastScan, l.ScanCost)
 	l.ID = LegID(id)
 	tx.legsChanged()
 	return err
@@ -82,9 +85,9 @@ func (tx *Tx) ConduitByName(name string) (Conduit, bool, error) {
 func (tx *Tx) UpdateConduit(cd Conduit) error {
 	ok, err := tx.changed(`UPDATE conduits SET name=?, source=?, target=?, policy=?, policy_config=?, strategy=?, cadence=?, enabled=?, parallel=?,
 		bandwidth=?, use_index_rules=?, generation=?, last_sync=?, last_error=?, last_error_at=?, total_syncs=?, files_synced=?,
-		bytes_transferred=?, updated=? WHERE id=? RETURNING id`,
+		bytes_transferred=?, drift=?, updated=? WHERE id=?`,
 		cd.Name, cd.Source, cd.Target, cd.Policy, cd.PolicyConfig, cd.Strategy, cd.Cadence, cd.Enabled, cd.Parallel, cd.Bandwidth, cd.UseIndexRules,
-		cd.Generation, cd.LastSync, cd.LastError, cd.LastErrorAt, cd.TotalSyncs, cd.FilesSynced, cd.BytesTransferred, tx.Now(), cd.ID)
+		cd.Generation, cd.LastSync, cd.LastError, cd.LastErrorAt, cd.TotalSyncs, cd.FilesSynced, cd.BytesTransferred, cd.Drift, tx.Now(), cd.ID)
 	switch {
 	case isUnique(err):
 		err = ErrExists
@@ -106,7 +109,7 @@ func (tx *Tx) DeleteConduit(id ConduitID) error {
 		return fmt.Errorf("delete conduit: %w", err)
 	}
 	for _, leg := range legs {
-		for _, table := range []string{"items", "journal", "observed", "bindings", "conflicts", "transfers"} {
+		for _, table := range []string{"items", "journal", "observed", "bindings", "conflicts", "decisions", "deletions", "transfers"} {
 			if err := tx.exec("DELETE FROM "+table+" WHERE leg = ?", leg); err != nil {
 				return fmt.Errorf("delete conduit: %w", err)
 			}
@@ -115,7 +118,7 @@ func (tx *Tx) DeleteConduit(id ConduitID) error {
 	if err := tx.exec("DELETE FROM generations WHERE conduit = ?", id); err != nil {
 		return fmt.Errorf("delete conduit: %w", err)
 	}
-	ok, err := tx.changed("DELETE FROM conduits WHERE id = ? RETURNING id", id) // its legs cascade
+	ok, err := tx.changed("DELETE FROM conduits WHERE id = ?", id) // its legs cascade
 	if err == nil && !ok {
 		err = ErrNotFound
 	}
@@ -146,10 +149,10 @@ func (tx *Tx) LegsOfConduit(id ConduitID) ([]Leg, error) {
 	return list(tx, scanLeg, "SELECT "+legCols+" FROM legs WHERE conduit = ? ORDER BY id", id)
 }
 
-// UpdateLeg writes a leg's state: all but its conduit and place.
+// UpdateLeg writes a leg's state: all but its conduit, its place and its role.
 func (tx *Tx) UpdateLeg(l Leg) error {
 	ok, err := tx.changed(`UPDATE legs SET endpoint=?, identity=?, cursor=?, last_seq=?, contact=?, state=?, message=?, last_scan=?, scan_cost=?
-		WHERE id=? RETURNING id`, l.Endpoint, l.Identity, l.Cursor, l.LastSeq, l.Contact, l.State, l.Message, l.LastScan, l.ScanCost, l.ID)
+		WHERE id=?`, l.Endpoint, l.Identity, l.Cursor, l.LastSeq, l.Contact, l.State, l.Message, l.LastScan, l.ScanCost, l.ID)
 	if err == nil && !ok {
 		err = ErrNotFound
 	}
@@ -157,6 +160,26 @@ func (tx *Tx) UpdateLeg(l Leg) error {
 		return fmt.Errorf("update leg %d: %w", l.ID, err)
 	}
 	tx.marked = true
+	return nil
+}
+
+// Rules reads what strategies a conduit has for patterns, in their order.
+func (tx *Tx) Rules(id ConduitID) ([]Rule, error) {
+	return list(tx, func(r *row) Rule { return Rule{r.str(), r.str()} }, "SELECT pattern, strategy FROM conduit_rules WHERE conduit = ? ORDER BY pos", id)
+}
+
+// SetRules writes a conduit's rules in the place of those it had.
+func (tx *Tx) SetRules(id ConduitID, rules []Rule) error {
+	tx.marked = true
+	if err := tx.exec("DELETE FROM conduit_rules WHERE conduit = ?", id); err != nil {
+		return fmt.Errorf("set rules: %w", err)
+	}
+	for i, r := range rules {
+		err := tx.exec("INSERT INTO conduit_rules(conduit, pos, pattern, strategy) VALUES(?,?,?,?)", id, i, blob(r.Pattern), r.Strategy)
+		if err != nil {
+			return fmt.Errorf("set rules: %w", err)
+		}
+	}
 	return nil
 }
 

@@ -24,7 +24,7 @@ func (tx *Tx) PutConflict(x *ConflictRow) error {
 	if x.ID != 0 {
 		id = x.ID
 	}
-	n, err := tx.insert("INSERT OR REPLACE INTO conflicts("+conflictCols+") VALUES(?,?,?,?,?,?,?,?,?,?,?,?,?) RETURNING id",
+	n, err := tx.insert("INSERT OR REPLACE INTO conflicts("+conflictCols+") VALUES(?,?,?,?,?,?,?,?,?,?,?,?,?)",
 		id, x.Leg, x.Type, x.Strategy, orNull(x.Dentry), orNull(x.Conflict), blob(x.Path), blob(x.ConflictPath), x.LocalInfo, x.RemoteInfo, x.State, x.Created, x.Resolved)
 	if err != nil {
 		return fmt.Errorf("put conflict: %w", err)

@@ -49,7 +49,7 @@ type contentStore struct {
 	held     chan struct{} // cap 1; see hasHeld
 	above    chan struct{} // cap 1; see BytesAbove
 
-	// Directories are made with their first file. Those whose own names are not durable yet are made - named.
+	// Directories are made before their first file. Those whose own names are not durable yet are made - named.
 	dirs        sync.Mutex
 	made, named uint64
 }
@@ -93,7 +93,7 @@ func (s *contentStore) create() (*backing, error) {
 		path := s.path(id)
 		f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
 		if errors.Is(err, os.ErrNotExist) {
-			if err = s.mkdir(filepath.Dir(path)); err == nil {
+			if err = s.mkdir(id); err == nil {
 				f, err = os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
 			}
 		}
@@ -107,11 +107,20 @@ func (s *contentStore) create() (*backing, error) {
 	}
 }
 
-func (s *contentStore) mkdir(path string) error {
+// mkdir makes the directory of a content, and the next one: when the disk is full by then, files can still be emptied, for
+// which they need a new backing file.
+func (s *contentStore) mkdir(id ContentID) error {
 	s.dirs.Lock()
 	defer s.dirs.Unlock()
 	s.made++
-	return os.MkdirAll(path, 0o700)
+	err := os.MkdirAll(filepath.Dir(s.path(id)), 0o700)
+	if err == nil {
+		err = os.MkdirAll(filepath.Dir(s.path(id+256)), 0o700)
+		if errors.Is(diskError(err), ErrNoSpace) {
+			err = nil
+		}
+	}
+	return err
 }
 
 // syncName makes the name of a backing file durable, and that of its directory.

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"path/filepath"
@@ -472,6 +473,165 @@ func TestTruncatingAPlaceholderNeedsNoBytesAndOvertakesAFill(t *testing.T) {
 	wantErr(t, err, ErrStale)
 }
 
+// partOf makes a file of which the first bytes are here, and the index knows.
+func partOf(t *testing.T, c *Cache, name, text string, here int) Node {
+	t.Helper()
+	n := makePlaceholder(t, c, name, int64(len(text)))
+	f, err := c.Fill(n.Ino, n.Version)
+	if err != nil {
+		t.Fatal(err)
+	}
+	put(t, f, text[:here], 0)
+	closeIt(t, f)
+	return n
+}
+
+func put(t *testing.T, f *Fill, text string, off int64) {
+	t.Helper()
+	if _, err := f.WriteAt([]byte(text), off); err != nil {
+		t.Fatal(err)
+	}
+	if err := f.Commit(Range{Off: off, Len: int64(len(text))}); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestToCutAFileTakesOnlyTheBytesThatStay(t *testing.T) {
+	t.Parallel()
+	for name, sync := range map[string]bool{"fetched just now": false, "that was synced": true} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			dir := t.TempDir()
+			c := openContents(t, dir)
+			n := partOf(t, c, "p", "0123456789", 6)
+			if sync {
+				if err := c.SyncContents(t.Context()); err != nil {
+					t.Fatal(err)
+				}
+			}
+			o, err := c.OpenFile(n.Ino, true)
+			if err != nil {
+				t.Fatal(err)
+			}
+			reader, err := c.OpenFile(n.Ino, false)
+			if err != nil {
+				t.Fatal(err)
+			}
+			wantErr(t, o.Truncate(7), ErrNotLocal)
+			wantErr(t, o.Truncate(11), ErrNotLocal)
+			want(t, "version untouched", attr(t, c, n.Ino).Version, n.Version)
+			if err := o.Truncate(4); err != nil {
+				t.Fatal(err)
+			}
+			got := attr(t, c, n.Ino)
+			want(t, "size", got.Size, 4)
+			want(t, "version", got.Version, n.Version+1)
+			want(t, "the time has moved", got.Mtime > n.Mtime, true)
+			var synced int64
+			if synced, err = c.syncedBytes(got.Content); err != nil {
+				t.Fatal(err)
+			}
+			want(t, "bytes known to be on the disk", synced, 0)
+			want(t, "noted", c.store.notes.has(got.Content), true)
+			buf := make([]byte, 20)
+			if k, err := reader.ReadAt(buf, 0); string(buf[:k]) != "0123" || err != io.EOF {
+				t.Fatalf("a reader has %q, %v", buf[:k], err)
+			}
+			if err := o.Truncate(6); err != nil { // it is like any file now
+				t.Fatal(err)
+			}
+			closeIt(t, o)
+			closeIt(t, reader)
+			got = rowOf(t, c, n.Ino)
+			want(t, "residency", got.Residency, Full)
+			want(t, "writing", got.Writing, false)
+			want(t, "content", content(t, c, n.Ino), "0123\x00\x00")
+			want(t, "backing files", backingFiles(t, dir), 1)
+			want(t, "bytes", c.store.bytes.Load(), 6)
+			if problems, err := c.Check(t.Context()); err != nil || len(problems) > 0 {
+				t.Errorf("%v, %v", problems, err)
+			}
+		})
+	}
+}
+
+func TestACutOvertakesWhoeverFillsTheFile(t *testing.T) {
+	t.Parallel()
+	c := openContents(t, t.TempDir())
+	n := makePlaceholder(t, c, "p", 10)
+	f, err := c.Fill(n.Ino, n.Version)
+	if err != nil {
+		t.Fatal(err)
+	}
+	put(t, f, "0123", 0) // the index has not heard of it
+	if _, err := f.WriteAt([]byte("4567"), 4); err != nil {
+		t.Fatal(err)
+	}
+	size := int64(3)
+	got, err := c.SetAttr(n.Ino, Attrs{Size: &size})
+	if err != nil {
+		t.Fatal(err)
+	}
+	want(t, "size", got.Size, 3)
+	wantErr(t, f.Commit(Range{Off: 4, Len: 4}), ErrStale)
+	closeIt(t, f)
+	want(t, "content", content(t, c, n.Ino), "012")
+	want(t, "bytes", c.store.bytes.Load(), 3)
+}
+
+// TestACutThatFindsNoRoomToBeNotedLeavesAPart lets the index be full when the new version is to be noted.
+func TestACutThatFindsNoRoomToBeNotedLeavesAPart(t *testing.T) {
+	t.Parallel()
+	c := openContents(t, t.TempDir())
+	n := partOf(t, c, "p", "0123456789", 6)
+	err := c.onWriter(func(conn *conn) error {
+		return conn.script(`PRAGMA max_page_count = 1; CREATE TEMP TRIGGER full AFTER UPDATE OF writing ON nodes WHEN new.writing = 1
+			BEGIN INSERT INTO meta(key, value) VALUES('full', zeroblob(1000000)); END`)
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	f, err := c.Fill(n.Ino, n.Version)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := f.WriteAt([]byte("6789"), 6); err != nil {
+		t.Fatal(err)
+	}
+	o, err := c.OpenFile(n.Ino, true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	wantErr(t, o.Truncate(4), ErrNoSpace)
+	got := attr(t, c, n.Ino)
+	want(t, "size", got.Size, 10)
+	want(t, "version", got.Version, n.Version)
+	want(t, "residency", got.Residency, Partial)
+	wantErr(t, f.Commit(Range{Off: 6, Len: 4}), ErrStale) // its bytes are cut off
+	closeIt(t, f)
+	if _, err = o.ReadAt(make([]byte, 10), 0); !errors.Is(err, ErrNotLocal) {
+		t.Errorf("bytes that were cut off read %v", err)
+	}
+	buf := make([]byte, 4)
+	if _, err := o.ReadAt(buf, 0); err != nil || string(buf) != "0123" {
+		t.Errorf("what stays reads %q, %v", buf, err)
+	}
+	if err := c.onWriter(func(conn *conn) error { return conn.script(`DROP TRIGGER full`) }); err != nil {
+		t.Fatal(err)
+	}
+	if f, err = c.Fill(n.Ino, n.Version); err != nil {
+		t.Fatal(err)
+	}
+	put(t, f, "456789", 4)
+	if err := f.Complete(Hash{}); err != nil {
+		t.Fatal(err)
+	}
+	closeIt(t, f)
+	closeIt(t, o)
+	want(t, "content", content(t, c, n.Ino), "0123456789")
+	want(t, "bytes", c.store.bytes.Load(), 10)
+}
+
 func TestASnapshotNeverMixesVersions(t *testing.T) {
 	t.Parallel()
 	c := openContents(t, t.TempDir())
@@ -886,19 +1046,21 @@ func TestReadersAndTruncatersRace(t *testing.T) {
 func TestQuietPeriodGrowsWithRewritingAndComesBack(t *testing.T) {
 	t.Parallel()
 	var q quietPeriods
-	q.init(200*time.Millisecond, 5*time.Second)
+	q.init(50*time.Millisecond, 200*time.Millisecond, 5*time.Second)
 	now := int64(1e18)
 	var got []time.Duration
 	for range 7 {
-		got = append(got, time.Duration(q.next(1, now)))
+		got = append(got, time.Duration(q.next(1, 10, now)))
 		now += int64(time.Second)
 	}
-	for i, w := range []time.Duration{200e6, 400e6, 800e6, 1600e6, 3200e6, 5e9, 5e9} {
+	for i, w := range []time.Duration{50e6, 400e6, 800e6, 1600e6, 3200e6, 5e9, 5e9} {
 		want(t, "quiet period", got[i], w)
 	}
-	want(t, "after a rest", q.next(1, now+int64(time.Minute)), 200e6)
+	want(t, "after a rest", q.next(1, 10, now+int64(time.Minute)), 50e6)
+	want(t, "of a long file", q.next(2, 1<<30, now), 200e6)
+	want(t, "of a long file that is written again", q.next(2, 1<<30, now), 400e6)
 	for i := range Ino(5000) {
-		q.next(i+2, now)
+		q.next(i+2, 10, now)
 	}
 	want(t, "remembered", len(q.recent), quietRemembered)
 }
@@ -954,6 +1116,64 @@ func TestRunEndsWithItsContextAndBacksTheIndexUp(t *testing.T) {
 	if _, err := conn.one(`SELECT count(*) FROM nodes`, func(r *row) { n = r.int() }); err != nil || n != 2 {
 		t.Fatalf("the backup has %d nodes: %v", n, err)
 	}
+}
+
+// TestBackupsOfAClockThatWasAhead backs up, sets the clock back and backs up again.
+func TestBackupsOfAClockThatWasAhead(t *testing.T) {
+	t.Parallel()
+	now := time.Now()
+	dir := t.TempDir()
+	c, err := Open(context.Background(), Options{Dir: dir, Clock: func() time.Time { return now }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer closeIt(t, c)
+	newest := func(files int) {
+		t.Helper()
+		have, err := c.backups()
+		if err != nil || len(have) == 0 || len(have) > backupsKept {
+			t.Fatalf("backups %v: %v", have, err)
+		}
+		conn, err := openConn(have[len(have)-1], true)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer closeIt(t, closer(conn.close))
+		n := int64(0)
+		if _, err := conn.one(`SELECT count(*) FROM nodes`, func(r *row) { n = r.int() }); err != nil || n != int64(1+files) {
+			t.Fatalf("the newest backup has %d nodes, want those of %d files: %v", n, files, err)
+		}
+	}
+	now = now.Add(40 * 24 * time.Hour)
+	for files := 1; files <= 2*backupsKept; files++ {
+		makeFile(t, c, fmt.Sprint(files), "x")
+		if err := c.Backup(); err != nil {
+			t.Fatal(err)
+		}
+		newest(files)
+		if files == backupsKept {
+			now = now.Add(-40 * 24 * time.Hour)
+		}
+	}
+	have, err := c.backups()
+	if err == nil {
+		last := have[len(have)-1]
+		err = os.Chtimes(last, now.Add(time.Hour), now.Add(time.Hour)) // it was made when the clock was ahead
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	makeFile(t, c, "more", "x")
+	if err := c.backupIfDue(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	newest(2*backupsKept + 1)
+	makeFile(t, c, "still more", "x")
+	now = time.Now().Add(time.Minute)
+	if err := c.backupIfDue(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	newest(2*backupsKept + 1) // a minute old
 }
 
 type closer func() error

@@ -71,7 +71,7 @@ func crashRun(t *testing.T, dir, plan string) (acked []string, killed bool) {
 
 // crashWork writes, overwrites, fills and drops, and acknowledges each step as "name=content" ("name~content" where the bytes
 // may be absent, because an endpoint has them), or "name-" of a name that is gone. "name?" says that something begins of
-// which nobody knows how far it comes.
+// which nobody knows how far it comes, "name/content/content" that one version takes the place of another.
 func crashWork(t *testing.T, dir string) {
 	c, err := Open(context.Background(), Options{Dir: dir})
 	if err != nil {
@@ -120,6 +120,9 @@ func crashWork(t *testing.T, dir string) {
 			}
 		}
 		crashDraft(t, c, dir, i)
+		crashStage(t, c, i)
+		crashRestore(t, c, i)
+		crashCut(t, c, i)
 		crashNames(t, c, i)
 		if _, err := c.removeDropped(t.Context()); err != nil {
 			t.Fatal(err)
@@ -151,6 +154,52 @@ func crashDraft(t *testing.T, c *Cache, dir string, i int) {
 		t.Fatal(err)
 	}
 	closeIt(t, d)
+}
+
+// crashStage has a version that was brought here beside another take its place.
+func crashStage(t *testing.T, c *Cache, i int) {
+	name := fmt.Sprintf("s%d", i)
+	n := makeFile(t, c, name, "the old version")
+	fmt.Printf("ack %s/the old version/the new one\n", name)
+	s := staged(t, c, "the new one")
+	if err := c.Update(0, func(tx *Tx) error { return tx.swap(n.Ino, s) }); err != nil {
+		t.Fatal(err)
+	}
+	fmt.Printf("ack %s=the new one\n", name)
+	closeIt(t, s)
+}
+
+// crashRestore gives a file a version of the trash, and one that was brought here: what it had is in the trash then.
+func crashRestore(t *testing.T, c *Cache, i int) {
+	name := fmt.Sprintf("t%d", i)
+	makeFile(t, c, name, "deleted")
+	row := discard(t, c, name)
+	makeFile(t, c, name, "present")
+	fmt.Printf("ack %s/present/deleted\n", name)
+	getBack(t, c, Restored{Path: "/" + name, Trash: row.ID, Replace: true})
+	fmt.Printf("ack %s=deleted\n", name)
+	fmt.Printf("ack %s/deleted/brought\n", name)
+	s := staged(t, c, "brought")
+	getBack(t, c, Restored{Path: "/" + name, Kind: File, Stage: s, Replace: true})
+	fmt.Printf("ack %s=brought\n", name)
+	closeIt(t, s)
+}
+
+// crashCut cuts a file of which only a part is here. Until that is acknowledged it may be the whole file, as before.
+func crashCut(t *testing.T, c *Cache, i int) {
+	name := fmt.Sprintf("c%d", i)
+	p := partOf(t, c, name, "data and more", 6)
+	fmt.Printf("ack %s~data\n", name)
+	if i == 1 {
+		if err := c.SyncContents(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	size := int64(4)
+	if _, err := c.SetAttr(p.Ino, Attrs{Size: &size}); err != nil {
+		t.Fatal(err)
+	}
+	fmt.Printf("ack %s=data\n", name)
 }
 
 // crashNames makes, links, moves and removes names, changes attributes, and takes another version from an endpoint.
@@ -218,6 +267,8 @@ func crashCheck(t *testing.T, dir string, acked []string) {
 			}
 		} else if name, _, ok := strings.Cut(line, "~"); ok {
 			last[name] = "~"
+		} else if name, either, ok := strings.Cut(line, "/"); ok {
+			last[name] = "/" + either
 		}
 	}
 	for name, text := range last {
@@ -232,13 +283,39 @@ func crashCheck(t *testing.T, dir string, acked []string) {
 			continue
 		}
 		got := content(t, c, e.Ino)
-		ok := got == text || text == "~" && got == "data" ||
+		before, after, either := strings.Cut(strings.TrimPrefix(text, "/"), "/")
+		ok := got == text || either && (got == before || got == after) || text == "~" && got == "data" ||
 			text == "first" && got == "" || text == "" && got == "second!" // the next step was under way
 		if !ok {
 			t.Fatalf("%s has %q, acknowledged was %q", name, got, text)
 		}
+		if name[0] == 't' {
+			crashTrash(t, c, name, got)
+		}
 	}
 	closeIt(t, c)
+}
+
+// crashTrash checks that the versions that a file does not have are in the trash, each once.
+func crashTrash(t *testing.T, c *Cache, name, has string) {
+	t.Helper()
+	beside := map[string]string{"present": "deleted", "deleted": "present", "brought": "present deleted"}[has]
+	got := ""
+	for _, row := range trash(t, c, "/"+name) {
+		b, err := c.store.open(row.Content)
+		if err != nil {
+			t.Fatal(err)
+		}
+		p := make([]byte, row.Size)
+		if _, err := b.file.ReadAt(p, 0); err != nil {
+			t.Fatal(err)
+		}
+		closeIt(t, b.file)
+		got = strings.TrimSpace(got + " " + string(p))
+	}
+	if got != beside {
+		t.Fatalf("%s has %q, and the trash %q instead of %q", name, has, got, beside)
+	}
 }
 
 func TestDoctorFindsAndMendsBrokenContents(t *testing.T) {

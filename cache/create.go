@@ -23,6 +23,9 @@ func (c *Cache) Create(parent Ino, name string, mode uint32, by Caller) (Entry, 
 	st.cur.Store(b)
 	var e Entry
 	err = c.update(0, true, func(tx *Tx) (err error) {
+		if err := tx.mayChangeIn(parent); err != nil {
+			return err
+		}
 		n := Node{Kind: File, Mode: mode, Content: b.id, Residency: Full, Writing: true, Listing: Listed}
 		if e, err = tx.create(parent, name, n, by); err != nil {
 			return err

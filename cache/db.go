@@ -225,8 +225,8 @@ var boundOperand = regexp.MustCompile(`(=|\bLIMIT) ?(\?[0-9]*)`)
 // statement does. It does not look behind a unary plus, which changes nothing else.
 func steady(sql string) string { return boundOperand.ReplaceAllString(sql, "$1 +$2") }
 
-// run executes a statement and hands every row to scan. Statements that write come this way too, with RETURNING
-// where their result matters: the driver binds and steps a query in one call into C, an exec in many.
+// run executes a statement and hands every row to scan. Statements that write come this way too: the driver binds and steps a
+// query in one call into C, an exec in many.
 func (c *conn) run(sql string, scan func(*row), args ...any) (err error) {
 	s, err := c.prepare(sql)
 	if err != nil {

@@ -160,7 +160,7 @@ func (tx *Tx) isPlaceRoot(ino Ino) (bool, error) {
 // addDentry writes the row of a new name.
 func (tx *Tx) addDentry(parent Ino, name string, ino Ino, kind Kind) (Dentry, error) {
 	d := Dentry{Parent: parent, Name: name, Ino: ino, LocalOnly: tx.localOnly(name, kind)}
-	id, err := tx.insert("INSERT INTO dentries(parent, name, ino, local_only) VALUES(?,?,?,?) RETURNING id", parent, blob(name), ino, d.LocalOnly)
+	id, err := tx.insert("INSERT INTO dentries(parent, name, ino, local_only) VALUES(?,?,?,?)", parent, blob(name), ino, d.LocalOnly)
 	if isUnique(err) {
 		err = fmt.Errorf("name %q: %w", name, ErrExists)
 	}
@@ -305,6 +305,10 @@ func (tx *Tx) SetDentryNode(id DentryID, ino Ino) error {
 	case e.Ino == ino:
 		return nil
 	}
+	inUse, err := tx.inUse(e.Node)
+	if err != nil {
+		return err
+	}
 	if err := tx.exec("UPDATE dentries SET ino = ? WHERE id = ?", ino, id); err != nil {
 		return err
 	}
@@ -316,7 +320,11 @@ func (tx *Tx) SetDentryNode(id DentryID, ino Ino) error {
 	}
 	tx.publish(Change{Ino: e.Ino, Parent: e.Parent, Name: e.Name})
 	e.Ino = ino
-	return errors.Join(tx.wantPinned(id, n), tx.mark(e.Dentry, n, 0))
+	err = tx.wantPinned(id, n)
+	if err == nil && inUse && n.Residency != Full {
+		err = tx.wantAgain(ino)
+	}
+	return errors.Join(err, tx.mark(e.Dentry, n, 0))
 }
 
 // MoveDentry renames a dentry within its place. Unlike Rename it replaces nothing: a taken name is ErrExists. Items go

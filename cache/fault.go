@@ -32,6 +32,16 @@ const (
 	faultFilled   = "cache.fill.complete" // all are here and verified, rows do not say so
 	faultFillDone = "cache.fill.completed"
 
+	faultStaged  = "cache.stage.synced" // a new version is here beside the old one, no row names it
+	faultSwap    = "cache.stage.swap"   // it takes its place, in the transaction that says so
+	faultSwapped = "cache.stage.swapped"
+
+	faultRestore  = "cache.restore.commit" // a version is about to be a path's again
+	faultRestored = "cache.restore.committed"
+
+	faultCutPart = "cache.cut.recorded" // rows say that nothing behind the cut of a part is here, and it still is
+	faultCutFile = "cache.cut.file"     // the backing file is cut, rows still say that it is a part of the old version
+
 	faultDropped = "cache.content.drop"    // bytes are to be given up
 	faultReplace = "cache.content.replace" // another version's bytes are, in the transaction that says so
 	faultUnlink  = "cache.content.unlink"  // no row names a backing file any more, it is still there
@@ -45,7 +55,7 @@ func FaultPoints() []string {
 	return []string{
 		faultGroup, faultGroupDone, faultRepeated, faultRepeatDone, faultCreateFile, faultCreateRows, faultMake, faultMakeDone, faultLink, faultLinkDone, faultRemove, faultRmDone,
 		faultRename, faultMoveDone, faultSetAttr, faultAttrsDone, faultCreated, faultMarked, faultSettle, faultSettled,
-		faultFillPart, faultFilled, faultFillDone, faultDropped, faultReplace, faultUnlink, faultBackupCopied, faultBackupNamed,
+		faultFillPart, faultFilled, faultFillDone, faultStaged, faultSwap, faultSwapped, faultRestore, faultRestored, faultCutPart, faultCutFile, faultDropped, faultReplace, faultUnlink, faultBackupCopied, faultBackupNamed,
 	}
 }
 

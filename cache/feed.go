@@ -102,14 +102,14 @@ func (f *Feed) shut() {
 	f.room.Broadcast()
 }
 
-// watchers are woken by commits that left work or changed settings.
+// watchers are woken by commits that left work or changed settings, and when a file is no longer open for writing.
 type watchers struct {
 	mu sync.Mutex
 	m  map[chan struct{}]struct{}
 }
 
-// Watch returns a channel that gets a token soon after any transaction that wrote items or changed settings. Tokens do not
-// queue up. stop must be called when the channel is not read any more.
+// Watch returns a channel that gets a token soon after any transaction that wrote items or changed settings, and after the
+// last close of a file that was open for writing. Tokens do not queue up. stop must be called when the channel is not read any more.
 func (c *Cache) Watch() (wake <-chan struct{}, stop func()) {
 	ch := make(chan struct{}, 1)
 	w := &c.watch

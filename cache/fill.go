@@ -5,9 +5,9 @@ import (
 	"fmt"
 	"io"
 	"sync"
+	"time"
 
-	"lukechampine.com/blake3"
-
+	"vdfs/internal/digest"
 	"vdfs/internal/fault"
 	"vdfs/internal/ranges"
 )
@@ -15,10 +15,10 @@ import (
 // Range is a range of bytes of a file.
 type Range = ranges.Range
 
-// Ranges that were filled become durable after this many bytes or this long (nanoseconds), whichever is first.
+// Ranges that were filled become durable after this many bytes or this long, whichever is first.
 const (
 	fillBatch    = 8 << 20
-	fillInterval = int64(1e9)
+	fillInterval = time.Second
 )
 
 // Fill brings the missing bytes of one version of a node here. It holds the node's lease as a reader does, so the version
@@ -31,9 +31,9 @@ type Fill struct {
 	version uint64
 
 	mu      sync.Mutex
-	reader  Reader // who wants the bytes
-	pending int64  // bytes committed in memory and not yet in the index
-	flushed int64  // when they last were
+	reader  Reader        // who wants the bytes
+	pending int64         // bytes committed in memory and not yet in the index
+	flushed time.Duration // when they last were, by Cache.steady
 	done    bool
 }
 
@@ -43,7 +43,7 @@ func (c *Cache) Fill(ino Ino, version uint64) (*Fill, error) {
 	if err != nil {
 		return nil, fmt.Errorf("fill node %d: %w", ino, err)
 	}
-	f := &Fill{c: c, st: st, version: version, flushed: c.now()}
+	f := &Fill{c: c, st: st, version: version, flushed: c.steady.Now()}
 	if err := f.start(); err != nil {
 		return nil, fmt.Errorf("fill node %d: %w", ino, errors.Join(err, c.letGo(st)))
 	}
@@ -157,7 +157,7 @@ func (f *Fill) Commit(r Range) error {
 	}
 	f.mu.Lock()
 	f.pending += r.Len
-	now := f.c.now()
+	now := f.c.steady.Now()
 	due := f.pending >= fillBatch || now-f.flushed >= fillInterval
 	if due {
 		f.pending, f.flushed = 0, now
@@ -203,14 +203,25 @@ func (f *Fill) record(is filled) error {
 	return f.c.update(0, true, func(tx *Tx) error { return tx.recordContent(f.st, f.b, f.version, is, who) })
 }
 
-// recordContent writes that a version of a node has b for its content, as far as that is here. st.op is held for writing.
+// recordContent writes that a version of a node has b for its content, as far as that is here, and who wanted it. st.op is
+// held for writing.
 func (tx *Tx) recordContent(st *fileState, b *backing, version uint64, is filled, who Reader) error {
+	fresh := !b.registered
+	err := tx.putContent(st, b, version, is, &who)
+	if err == nil && !fresh {
+		err = tx.fetchedFor(b.id, who)
+	}
+	return err
+}
+
+// putContent is recordContent, but for who wanted it where there is a row already. nil: nothing was fetched.
+func (tx *Tx) putContent(st *fileState, b *backing, version uint64, is filled, who *Reader) error {
 	known := []byte(nil) // NULL keeps the hash that is there
 	if is.hash.Known() {
 		known = is.hash[:]
 	}
 	found, err := tx.changed(`UPDATE nodes SET residency=?3, content=?4, hash=coalesce(?5, hash)
-		WHERE ino=?1 AND version=?2 AND writing=0 RETURNING ino`, st.ino, version, is.residency, b.id, known)
+		WHERE ino=?1 AND version=?2 AND writing=0`, st.ino, version, is.residency, b.id, known)
 	if err == nil && !found {
 		err = ErrStale
 	}
@@ -221,12 +232,20 @@ func (tx *Tx) recordContent(st *fileState, b *backing, version uint64, is filled
 	if b.registered {
 		err = tx.exec(`UPDATE contents SET present=?2, ranges=?3, boot=?4 WHERE id=?1`, b.id, is.present, is.ranges, stamp)
 	} else {
-		err = tx.exec(`INSERT INTO contents(id, ino, size, present, ranges, boot) VALUES(?1, ?2, ?3, ?4, ?5, ?6)`,
-			b.id, st.ino, st.size, is.present, is.ranges, stamp)
+		var reader Reader
+		var fetched, used int64
+		if who != nil {
+			reader, fetched = *who, tx.Now()
+		}
+		if !reader.Unused {
+			used = fetched
+		}
+		err = tx.exec(`INSERT INTO contents(id, ino, size, present, ranges, boot, fetched, reader, reader_kind, used) VALUES(?,?,?,?,?,?,?,?,?,?)`,
+			b.id, st.ino, st.size, is.present, is.ranges, stamp, fetched, reader.Program, reader.Kind, used)
 		tx.c.store.notes.add(b.id)
 	}
-	if err == nil {
-		err = tx.fetchedFor(b.id, who)
+	if err == nil && is.hash.Known() {
+		err = tx.basesHave(st.ino, version, is.hash)
 	}
 	tx.countBytes(is.present - recorded)
 	tx.onCommit(func() { b.registered, b.recorded = true, is.present })
@@ -305,29 +324,20 @@ var hashBuffers = sync.Pool{New: func() any { b := make([]byte, 1<<20); return &
 
 // hashFile hashes the first size bytes of a file. check, if given, is asked after each piece.
 func hashFile(f io.ReaderAt, size int64, check func() error) (Hash, error) {
-	var sum Hash
 	buf := hashBuffers.Get().(*[]byte)
 	defer hashBuffers.Put(buf)
-	h := blake3.New(32, nil)
-	for off := int64(0); off < size; {
-		p := (*buf)[:min(int64(len(*buf)), size-off)]
-		n, err := f.ReadAt(p, off)
-		if n < len(p) {
+	return digest.Of(size, *buf, func(p []byte, off int64) error {
+		if n, err := f.ReadAt(p, off); n < len(p) {
 			if err == nil || errors.Is(err, io.EOF) {
 				err = io.ErrUnexpectedEOF
 			}
-			return sum, err
+			return err
 		}
 		if check != nil {
-			if err := check(); err != nil {
-				return sum, err
-			}
+			return check()
 		}
-		_, _ = h.Write(p) // a hash never fails
-		off += int64(n)
-	}
-	h.Sum(sum[:0])
-	return sum, nil
+		return nil
+	})
 }
 
 // Close ends the fill; what was committed and is not in the index yet goes there.

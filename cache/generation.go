@@ -2,20 +2,25 @@ package cache
 
 import "fmt"
 
-const generationCols = "conduit, generation, started, completed, copied, deleted, conflicts, bytes, errors, verified, verification"
+const generationCols = "conduit, generation, started, completed, copied, deleted, conflicts, bytes, errors, drift, verified, verification"
 
 func scanGeneration(r *row) Generation {
 	return Generation{
 		Conduit: ConduitID(r.int()), Number: r.int(), Started: r.int(), Completed: r.int(), Copied: r.int(), Deleted: r.int(), Conflicts: r.int(),
-		Bytes: r.int(), Errors: r.int(), Verified: r.int(), Verification: r.str(),
+		Bytes: r.int(), Errors: r.int(), Drift: r.int(), Verified: r.int(), Verification: r.str(),
 	}
 }
 
 // BeginGeneration opens the next batch of a conduit and makes it the conduit's present one.
 func (tx *Tx) BeginGeneration(id ConduitID) (Generation, error) {
 	g := Generation{Conduit: id, Started: tx.Now(), Verification: "unverified"}
-	var err error
-	g.Number, err = tx.insert("UPDATE conduits SET generation = generation + 1 WHERE id = ? RETURNING generation", id)
+	ok, err := tx.changed("UPDATE conduits SET generation = generation + 1 WHERE id = ?", id)
+	if err == nil && !ok {
+		err = ErrNotFound
+	}
+	if err == nil {
+		g.Number, _, err = get(tx, (*row).int, "SELECT generation FROM conduits WHERE id = ?", id)
+	}
 	if err == nil {
 		err = tx.PutGeneration(g)
 	}
@@ -28,8 +33,8 @@ func (tx *Tx) BeginGeneration(id ConduitID) (Generation, error) {
 // PutGeneration writes a batch's row.
 func (tx *Tx) PutGeneration(g Generation) error {
 	tx.marked = true
-	return tx.exec("INSERT OR REPLACE INTO generations("+generationCols+") VALUES(?,?,?,?,?,?,?,?,?,?,?)",
-		g.Conduit, g.Number, g.Started, g.Completed, g.Copied, g.Deleted, g.Conflicts, g.Bytes, g.Errors, g.Verified, g.Verification)
+	return tx.exec("INSERT OR REPLACE INTO generations("+generationCols+") VALUES(?,?,?,?,?,?,?,?,?,?,?,?)",
+		g.Conduit, g.Number, g.Started, g.Completed, g.Copied, g.Deleted, g.Conflicts, g.Bytes, g.Errors, g.Drift, g.Verified, g.Verification)
 }
 
 // Generation reads one batch; false: there is none.

@@ -326,12 +326,15 @@ func (c *Cache) settleGroup() error {
 	return c.commitGroup()
 }
 
-// Survey is View for what takes long, as it looks at much: it holds nobody up.
+// Survey is View for what takes long, as it looks at much: it holds nobody up, and looks up once what many ask for.
 func (c *Cache) Survey(fn func(*Tx) error) error {
 	if err := c.settleGroup(); err != nil {
 		return c.view(fn) // on a full disk, too, somebody wants to know how things stand
 	}
-	return c.snapshot(fn)
+	return c.snapshot(func(tx *Tx) error {
+		tx.memo = make(memo)
+		return fn(tx)
+	})
 }
 
 // closeGroups commits what is open, and the log goes. What cannot be committed the next Open repeats.

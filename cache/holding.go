@@ -6,20 +6,19 @@ import "fmt"
 type Holding struct {
 	Entry
 	Present int64 // bytes that are here, as the index knows
-	// Unsent: bytes are here that may not go, since a name of the node has open work, or no endpoint has any of them.
+	// Unsent: bytes are here that may not go, since there is no endpoint that has them, with no open work there on a name of the
+	// node.
 	Unsent bool
 	Copies int // how many legs have proved, by the proof that was asked for or a better one, that they store it
 }
 
 // Names of the node and not the one name count: hard links share their bytes.
 const holdingCols = dentryCols + ", " + nodeCols + `, coalesce(c.present, 0),
-	n.content IS NOT NULL AND (
-		NOT EXISTS (SELECT 1 FROM dentries x JOIN bindings b ON b.dentry = x.id WHERE x.ino = n.ino)
-		OR EXISTS (SELECT 1 FROM dentries x JOIN bindings b ON b.dentry = x.id JOIN items i ON i.leg = b.leg AND i.binding = b.id
-			WHERE x.ino = n.ino AND i.origin = 2 AND i.binding IS NOT NULL AND i.status < 6)
-		OR EXISTS (SELECT 1 FROM dentries x JOIN nodes p ON p.ino = x.parent JOIN legs l ON l.place = p.place
-			JOIN items i ON i.leg = l.id AND i.dentry = x.id
-			WHERE x.ino = n.ino AND i.origin = 2 AND i.binding IS NULL AND i.status < 6)),
+	n.content IS NOT NULL AND NOT EXISTS (SELECT 1 FROM dentries x JOIN bindings b ON b.dentry = x.id WHERE x.ino = n.ino
+		AND NOT EXISTS (SELECT 1 FROM dentries y JOIN bindings o ON o.dentry = y.id AND o.leg = b.leg JOIN items i ON i.leg = o.leg AND i.binding = o.id
+			WHERE y.ino = n.ino AND i.origin = 2 AND i.binding IS NOT NULL AND i.status < 6)
+		AND NOT EXISTS (SELECT 1 FROM dentries y JOIN items i ON i.leg = b.leg AND i.dentry = y.id
+			WHERE y.ino = n.ino AND i.origin = 2 AND i.binding IS NULL AND i.status < 6)),
 	(SELECT count(DISTINCT b.leg) FROM dentries x JOIN bindings b ON b.dentry = x.id
 		WHERE x.ino = n.ino AND b.l_version = n.version AND b.proof >= ?1)`
 

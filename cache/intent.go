@@ -2,6 +2,7 @@ package cache
 
 import (
 	"fmt"
+	"time"
 
 	"vdfs/internal/fault"
 )
@@ -91,6 +92,32 @@ func (tx *Tx) wantPinnedNode(n Node) error {
 	return nil
 }
 
+// lately is how long ago a file may have been opened for its next version to be fetched by itself.
+const lately = 24 * time.Hour
+
+// inUse reports whether the next version of a file is to be fetched: this one is here, and a person opened it lately. A
+// version that nobody has opened since it was fetched for that reason has no successor.
+func (tx *Tx) inUse(n Node) (bool, error) {
+	if n.Kind != File || n.Residency != Full || n.Content == 0 {
+		return false, nil
+	}
+	used, err := tx.LastUse(n.Ino)
+	if err != nil || tx.Now()-used > int64(lately) {
+		return false, err
+	}
+	fetched, err := tx.LastFetch(n.Ino)
+	return fetched.Reader != (&Transfer{Key: RefreshKey}).Reader() || used > fetched.At, err
+}
+
+// wantAgain queues the download of the next version of a file that was in use, unless it is queued already.
+func (tx *Tx) wantAgain(ino Ino) error {
+	_, queued, err := tx.TransferOf(ino, 0, false)
+	if err != nil || queued {
+		return err
+	}
+	return tx.PutTransfer(&Transfer{Ino: ino, Key: RefreshKey, Priority: refreshPriority})
+}
+
 // ReplaceContent gives a file a new version whose bytes are not here, with what is known of it; an unknown hash is the
 // zero Hash. The bytes of the old version go after the commit. The caller holds the node's swap lease and has checked
 // that the old version may go.
@@ -104,6 +131,10 @@ func (tx *Tx) ReplaceContent(ino Ino, size, mtime int64, hash Hash) error {
 	case n.Writing:
 		return fmt.Errorf("replace content: node %d is open for writing: %w", ino, ErrBusy)
 	}
+	inUse, err := tx.inUse(n)
+	if err != nil {
+		return fmt.Errorf("replace content: %w", err)
+	}
 	err = tx.exec(`UPDATE nodes SET version=version+1, size=?, mtime=?, ctime=?, hash=?, content=NULL, residency=0 WHERE ino=?`,
 		size, mtime, tx.Now(), hash, ino)
 	if err == nil {
@@ -116,8 +147,12 @@ func (tx *Tx) ReplaceContent(ino Ino, size, mtime int64, hash Hash) error {
 		return fmt.Errorf("replace content: %w", err)
 	}
 	tx.publish(Change{Ino: ino, Data: true})
-	n.Content, n.Residency, n.Version = 0, None, n.Version+1
-	if err := tx.wantPinnedNode(n); err != nil {
+	n.Content, n.Residency, n.Version, n.Size = 0, None, n.Version+1, size
+	err = tx.wantPinnedNode(n)
+	if err == nil && inUse && size > 0 {
+		err = tx.wantAgain(ino)
+	}
+	if err != nil {
 		return fmt.Errorf("replace content: %w", err)
 	}
 	return tx.markNode(ino, 0)

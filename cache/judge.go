@@ -213,7 +213,7 @@ func (tx *Tx) keepDirty(u unproved) error {
 	return tx.markNode(u.node.Ino, tx.Now())
 }
 
-// loseUnsynced faces that a file that was never synced did not reach the disk. It is what an endpoint had agreed to last,
+// loseUnsynced faces that a file that was never synced did not reach the disk. It is the latest that an endpoint had agreed to,
 // as if it had never been written to, or empty, as on any disk.
 func (tx *Tx) loseUnsynced(n Node) error {
 	tx.c.log.Warn("a file that was not synced did not reach the disk", "ino", uint64(n.Ino), "size", n.Size)
@@ -221,9 +221,10 @@ func (tx *Tx) loseUnsynced(n Node) error {
 		return err
 	}
 	found, err := tx.changed(`UPDATE nodes SET (version, size, mtime, hash) = (
-			SELECT b.l_version, b.r_size, b.l_mtime, b.r_hash FROM dentries d JOIN bindings b ON b.dentry = d.id WHERE d.ino = ?1 LIMIT 1),
+			SELECT b.l_version, b.r_size, b.l_mtime, b.r_hash FROM dentries d JOIN bindings b ON b.dentry = d.id WHERE d.ino = ?1
+			ORDER BY b.l_version DESC LIMIT 1),
 			content=NULL, residency=0, writing=0
-		WHERE ino=?1 AND EXISTS(SELECT 1 FROM dentries d JOIN bindings b ON b.dentry = d.id WHERE d.ino = ?1) RETURNING ino`, n.Ino)
+		WHERE ino=?1 AND EXISTS(SELECT 1 FROM dentries d JOIN bindings b ON b.dentry = d.id WHERE d.ino = ?1)`, n.Ino)
 	if err == nil && !found {
 		err = tx.exec(`UPDATE nodes SET version=version+1, size=0, hash=NULL, content=NULL, residency=0, writing=0 WHERE ino=?`, n.Ino)
 	}

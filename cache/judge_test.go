@@ -114,6 +114,39 @@ func TestAfterAPowerCutAFileThatNeverReachedTheDiskIsEmpty(t *testing.T) {
 	}
 }
 
+// TestAfterAPowerCutAFileIsTheLatestThatAnEndpointHas loses the bytes of a file of which two endpoints have older versions.
+func TestAfterAPowerCutAFileIsTheLatestThatAnEndpointHas(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	c := openContents(t, dir)
+	n := makeFile(t, c, "f", "gone with the power")
+	if err := c.Update(0, func(tx *Tx) error {
+		d, err := tx.DentryOf(n.Ino)
+		if err != nil {
+			return err
+		}
+		for leg, size := range map[LegID]int64{1: 11, 2: 33, 3: 22} {
+			b := Binding{Leg: leg, Dentry: d.ID, RemoteID: "r", RemoteName: "f", Kind: File, Size: size, LocalParent: RootDentry, LocalName: "f", LocalVersion: uint64(size)}
+			if err := tx.PutBinding(&b); err != nil {
+				return err
+			}
+		}
+		return tx.exec("UPDATE nodes SET version = 44 WHERE ino = ?", n.Ino)
+	}); err != nil {
+		t.Fatal(err)
+	}
+	setBoot(t, c, "another-boot/0000000000000001")
+	if err := os.Remove(c.store.path(n.Content)); err != nil {
+		t.Fatal(err)
+	}
+	abandon(t, c)
+
+	c = openContents(t, dir)
+	got := rowOf(t, c, n.Ino)
+	want(t, "version", got.Version, 33)
+	want(t, "size", got.Size, 33)
+}
+
 func TestAfterAPowerCutBytesThatHaveTheirHashStillAreKept(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()

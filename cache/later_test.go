@@ -109,6 +109,44 @@ func TestWhatHappensToAFileThatWaitsToBeSettled(t *testing.T) {
 	}
 }
 
+// A change from elsewhere leaves a file alone that is open for writing, and nothing else tells that it no longer is.
+func TestTheLastCloseOfAFileThatWasNotWrittenToWakesWhoWaitsForIt(t *testing.T) {
+	t.Parallel()
+	for name, closes := range map[string]func(*OpenFile) error{
+		"close": (*OpenFile).Close,
+		"close later": func(o *OpenFile) error {
+			done := make(chan error, 1)
+			o.CloseLater(0, func(err error) { done <- err })
+			return <-done
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			c := openContents(t, t.TempDir())
+			n := makePlaceholder(t, c, "p", 10)
+			wake, stop := c.Watch()
+			defer stop()
+			o, err := c.OpenFile(n.Ino, true)
+			if err != nil {
+				t.Fatal(err)
+			}
+			select {
+			case <-wake:
+				t.Fatal("woken while the file is open for writing")
+			default:
+			}
+			if err := closes(o); err != nil {
+				t.Fatal(err)
+			}
+			select {
+			case <-wake:
+			case <-time.After(10 * time.Second):
+				t.Error("not woken")
+			}
+		})
+	}
+}
+
 func TestACloseOfTheCacheSettlesWhatWaits(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()

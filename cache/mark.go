@@ -171,7 +171,7 @@ func (tx *Tx) markNames(n Node, eligible int64) error {
 const onMark = ` DO UPDATE SET dentry = excluded.dentry, operation = excluded.operation, status = 1,
 	base_version = excluded.base_version, base_hash = excluded.base_hash,
 	eligible = CASE WHEN excluded.eligible = 0 AND items.status IN (1, 2) AND excluded.operation <> 3 THEN items.eligible ELSE excluded.eligible END,
-	tries = 0, error = '', parked = 0, name = excluded.name, updated = max(excluded.updated, items.updated + 1)`
+	tries = 0, error = '', parked = 0, resolution = '', name = excluded.name, updated = max(excluded.updated, items.updated + 1)`
 
 const (
 	insertItem = `INSERT INTO items(leg, origin, binding, dentry, operation, status, base_version, base_hash, eligible, name, created, updated)
@@ -302,9 +302,9 @@ type RederivePos struct {
 }
 
 // Rederive marks what differs from a leg's base, a page of up to limit rows at a time: names without a binding,
-// bindings whose local half is not what the drive has, bindings whose name is gone. With all items deleted it brings
-// back the same work; for a new leg it is the first contact's list.
-func (tx *Tx) Rederive(leg LegID, from RederivePos, limit int) (RederivePos, error) {
+// bindings whose local half is not what the drive has, bindings whose name is gone; with all, every name that is bound. With
+// all items deleted it brings back the same work; for a new leg it is the first contact's list.
+func (tx *Tx) Rederive(leg LegID, from RederivePos, limit int, all bool) (RederivePos, error) {
 	gone, err := list(tx, (*row).int, "SELECT id FROM bindings WHERE leg = ? AND dentry IS NULL AND id > ? ORDER BY id LIMIT ?", leg, from.Gone, limit)
 	if err != nil {
 		return from, fmt.Errorf("rederive: %w", err)
@@ -318,10 +318,10 @@ func (tx *Tx) Rederive(leg LegID, from RederivePos, limit int) (RederivePos, err
 	if len(gone) == limit {
 		return from, nil
 	}
-	return tx.rederiveNames(leg, from, limit)
+	return tx.rederiveNames(leg, from, limit, all)
 }
 
-func (tx *Tx) rederiveNames(leg LegID, from RederivePos, limit int) (RederivePos, error) {
+func (tx *Tx) rederiveNames(leg LegID, from RederivePos, limit int, all bool) (RederivePos, error) {
 	type name struct {
 		id   DentryID
 		work bool
@@ -330,11 +330,11 @@ func (tx *Tx) rederiveNames(leg LegID, from RederivePos, limit int) (RederivePos
 	// repair, not the cycle.
 	page, err := list(tx, func(r *row) name { return name{DentryID(r.int()), r.flag()} }, `
 		SELECT d.id, p.place = l.place AND (n.kind <> 2 OR n.place = l.place) AND CASE WHEN b.id IS NULL THEN NOT d.local_only
-			ELSE d.local_only OR n.writing OR b.kind <> n.kind OR b.l_name <> d.name OR b.l_parent <> (SELECT id FROM dentries WHERE ino = d.parent)
+			ELSE ?4 OR d.local_only OR n.writing OR b.kind <> n.kind OR b.l_name <> d.name OR b.l_parent <> (SELECT id FROM dentries WHERE ino = d.parent)
 				OR b.l_version <> n.version OR b.l_mode <> n.mode OR (n.kind <> 2 AND b.l_mtime <> n.mtime) END
-		FROM dentries d JOIN legs l ON l.id = ? JOIN nodes n ON n.ino = d.ino JOIN nodes p ON p.ino = d.parent
+		FROM dentries d JOIN legs l ON l.id = ?1 JOIN nodes n ON n.ino = d.ino JOIN nodes p ON p.ino = d.parent
 		LEFT JOIN bindings b ON b.dentry = d.id AND b.leg = l.id
-		WHERE d.id > ? ORDER BY d.id LIMIT ?`, leg, from.Dentry, limit)
+		WHERE d.id > ?2 ORDER BY d.id LIMIT ?3`, leg, from.Dentry, limit, all)
 	if err != nil {
 		return from, fmt.Errorf("rederive: %w", err)
 	}

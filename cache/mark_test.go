@@ -39,6 +39,18 @@ func TestMarksSquash(t *testing.T) {
 			x.mv("x", "y")
 			x.mv("y", "z")
 		}, []string{"create new", "move z"}},
+		{"n moves are one", func(x *indexTest) {
+			a, b := x.mkdir(RootIno, "a"), x.mkdir(RootIno, "b")
+			x.no(x.Rename(RootIno, "old", a.Ino, "old", 0))
+			x.no(x.Rename(a.Ino, "old", b.Ino, "old", 0))
+			x.no(x.Rename(b.Ino, "old", a.Ino, "old", 0))
+		}, []string{"create new", "create a", "create b", "move old"}},
+		{"create, modify and move is a create at the final place", func(x *indexTest) {
+			d := x.mkdir(RootIno, "d")
+			x.write("new", "1")
+			x.no(x.Rename(RootIno, "new", d.Ino, "new", 0))
+			x.no(x.Rename(d.Ino, "new", d.Ino, "newer", 0))
+		}, []string{"create newer", "create d"}},
 		{"modify and rename is one", func(x *indexTest) {
 			x.write("old", "1")
 			x.mv("old", "z")
@@ -173,8 +185,9 @@ func TestAFileIsNotSentWhileItIsOpenForWriting(t *testing.T) {
 		return err
 	})
 	x.chmod("g", 0o640) // does not cut the quiet period short
+	quiet := x.items(leg)[0].Eligible
 	x.look(func(tx *Tx) error {
-		due, err := tx.ItemsPage(leg, OriginLocal, 0, 10, 1)
+		due, err := tx.ItemsPage(leg, OriginLocal, 0, 10, quiet-1)
 		if err == nil && len(due) > 0 {
 			err = fmt.Errorf("due before it is quiet: %+v", due)
 		}
@@ -307,20 +320,28 @@ func TestRederiveBringsBackTheSameWork(t *testing.T) {
 	want := x.work(leg)
 	slices.Sort(want)
 	other := x.work(outer[1])
-	for _, page := range []int{1, 3, 1000} {
+	derived := func(page int, all bool) []string {
 		x.update(leg, func(tx *Tx) error { return tx.DeleteAllItems(leg) })
 		x.wantWork(leg)
 		for pos := (RederivePos{}); !pos.Done; {
 			x.update(leg, func(tx *Tx) (err error) {
-				pos, err = tx.Rederive(leg, pos, page)
+				pos, err = tx.Rederive(leg, pos, page, all)
 				return err
 			})
 		}
 		got := x.work(leg)
 		slices.Sort(got)
-		if !slices.Equal(got, want) {
+		return got
+	}
+	for _, page := range []int{1, 3, 1000} {
+		if got := derived(page, false); !slices.Equal(got, want) {
 			t.Errorf("pages of %d: %q, want %q", page, got, want)
 		}
+	}
+	want = append(want, "update f00") // the one that is as it was agreed
+	slices.Sort(want)
+	if got := derived(3, true); !slices.Equal(got, want) {
+		t.Errorf("all that is bound: %q, want %q", got, want)
 	}
 	x.wantWork(outer[1], other...)
 }
@@ -348,4 +369,99 @@ func TestRemoteItemsAreOnePerObject(t *testing.T) {
 		}
 		return errors.Join(err, err2)
 	})
+}
+
+func TestOnlyWhatCouldBeCopiedSoonIsACopy(t *testing.T) {
+	t.Parallel()
+	x := newIndexTest(t)
+	leg := x.legs(RootIno, 1)[0]
+	soon := func() int64 { return x.now() + int64(time.Minute) }
+	has := func(when string, before int64, want bool) {
+		t.Helper()
+		x.look(func(tx *Tx) error {
+			got, err := tx.HasCopies(leg, before)
+			if err == nil && got != want {
+				err = fmt.Errorf("%s: %v, want %v", when, got, want)
+			}
+			return err
+		})
+	}
+	has("with no work", soon(), false)
+	_, o, err := x.Create(RootIno, "f", 0o644, Caller{})
+	x.no(err)
+	has("while the file is written to", soon(), false)
+	x.no(o.Close())
+	has("when it is closed", soon(), true)
+	has("before it is quiet", x.items(leg)[0].Eligible-1, false)
+	for when, change := range map[string]func(*Item){
+		"parked":      func(it *Item) { it.Status, it.Parked = ItemError, true },
+		"in conflict": func(it *Item) { it.Status, it.Parked = ItemConflicted, false },
+		"done":        func(it *Item) { it.Status = ItemCompleted },
+	} {
+		was := x.items(leg)[0]
+		it := was
+		change(&it)
+		x.update(leg, func(tx *Tx) error { _, err := tx.UpdateItem(&it); return err })
+		has(when, soon(), false)
+		if was.Updated = it.Updated; it.Status.Closed() {
+			x.chmod("f", 0o600) // is another item
+		} else {
+			x.update(leg, func(tx *Tx) error { _, err := tx.UpdateItem(&was); return err })
+		}
+		has("not "+when+" any more", soon(), true)
+	}
+	e, err := x.Lookup(RootIno, "f")
+	x.no(err)
+	x.bind(leg, e.ID)
+	x.update(0, func(tx *Tx) error { return tx.RemoveDentry(e.ID) })
+	has("when it is to be deleted", soon(), false)
+}
+
+// TestWhatIsDueOfAClockThatWasAhead holds the two places that tell what is due against each other.
+func TestWhatIsDueOfAClockThatWasAhead(t *testing.T) {
+	t.Parallel()
+	const now, quiet = int64(1_000 * time.Hour), 200 * time.Millisecond
+	const second, day = int64(time.Second), int64(24 * time.Hour)
+	x := newIndexTest(t)
+	leg := x.legs(RootIno, 1)[0]
+	for i, c := range []struct {
+		name              string
+		status            ItemStatus
+		eligible, updated int64
+		due               bool
+		rest              time.Duration
+	}{
+		{"long ago", ItemNew, 0, now - day, true, 0},
+		{"it rests for quiet", ItemNew, 0, now - second/10, true, quiet / 2},
+		{"it was closed a moment ago", ItemNew, now + second, now - second, false, time.Second},
+		{"it waits for an event", ItemNew, Never, now - second, false, time.Duration(Never - now)},
+		{"it waits for an event, and the clock was set back", ItemNew, Never, now + day, false, time.Duration(Never - now)},
+		{"the clock was set back by a second", ItemNew, now + second, now + second/2, true, 0},
+		{"the clock was set back by a day", ItemValidated, now + day, now + day, true, 0},
+		{"it rests after a failure", ItemError, now + 900*second, now - day, false, 900 * time.Second},
+		{"it rests after a failure, and was marked under another clock", ItemError, now + 60*second, now + day, false, time.Minute},
+		{"it rests after a failure of another clock", ItemError, now + day, now - day, true, 0},
+	} {
+		x.update(leg, func(tx *Tx) error {
+			err := tx.MarkRemote(leg, fmt.Sprint(i), c.name, OpUpdate)
+			return errors.Join(err, tx.exec("UPDATE items SET status = ?, eligible = ?, updated = ? WHERE remote_id = ?", c.status, c.eligible, c.updated, fmt.Sprint(i)))
+		})
+		x.look(func(tx *Tx) error {
+			it, _, err := tx.RemoteItem(leg, fmt.Sprint(i))
+			if err != nil {
+				return err
+			}
+			page, err := tx.ItemsPage(leg, OriginRemote, it.ID-1, 1, now)
+			if got := len(page) == 1 && page[0].ID == it.ID; got != c.due {
+				t.Errorf("%s: the index says due: %v", c.name, got)
+			}
+			if got := it.Due(now); got != c.due {
+				t.Errorf("%s: due: %v", c.name, got)
+			}
+			if got := it.Rest(now, quiet); got != c.rest {
+				t.Errorf("%s: it rests for %v", c.name, got)
+			}
+			return err
+		})
+	}
 }

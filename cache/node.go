@@ -58,7 +58,7 @@ func (tx *Tx) insertNode(n Node) (Ino, error) {
 		n.Size = int64(len(target))
 	}
 	id, err := tx.insert(`INSERT INTO nodes(kind, mode, uid, gid, rdev, size, atime, mtime, ctime, btime, nlink, target, version, hash, content, residency, writing, listing, place)
-		VALUES(?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?) RETURNING ino`,
+		VALUES(?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)`,
 		n.Kind, n.Mode&0o7777, n.UID, n.GID, n.Rdev, n.Size, n.Atime, n.Mtime, n.Ctime, n.Btime, n.Nlink, target, n.Version, n.Hash,
 		orNull(n.Content), n.Residency, n.Writing, n.Listing, n.Place)
 	tx.nodes++
@@ -75,7 +75,7 @@ func (tx *Tx) UpdateNode(n Node) error {
 		n.Size = int64(len(target))
 	}
 	ok, err := tx.changed(`UPDATE nodes SET mode=?, uid=?, gid=?, rdev=?, size=CASE WHEN writing THEN size ELSE ? END, atime=?, mtime=?, ctime=max(ctime, ?),
-		target=?, version=?, hash=?, residency=?, listing=? WHERE ino=? RETURNING ino`,
+		target=?, version=?, hash=?, residency=?, listing=? WHERE ino=?`,
 		n.Mode&0o7777, n.UID, n.GID, n.Rdev, n.Size, n.Atime, n.Mtime, n.Ctime, target, n.Version, n.Hash, n.Residency, n.Listing, n.Ino)
 	if err != nil {
 		return fmt.Errorf("update node: %w", err)
@@ -89,7 +89,7 @@ func (tx *Tx) UpdateNode(n Node) error {
 
 // SetListing records whether a directory's children are known, and lets the kernel forget what it saw of it.
 func (tx *Tx) SetListing(ino Ino, l Listing) error {
-	ok, err := tx.changed("UPDATE nodes SET listing = ? WHERE ino = ? AND kind = ? RETURNING ino", l, ino, Dir)
+	ok, err := tx.changed("UPDATE nodes SET listing = ? WHERE ino = ? AND kind = ?", l, ino, Dir)
 	if err != nil {
 		return fmt.Errorf("set listing: %w", err)
 	}
@@ -104,10 +104,13 @@ func (tx *Tx) SetListing(ino Ino, l Listing) error {
 // answers what the callers need of the directory, so that a create needs no further look. The ctime grows with every
 // change, however fast they come and whatever the system's clock does: by it the kernel's listing is known to be current.
 func (tx *Tx) touchDir(dir Ino, links int) (parent Node, err error) {
-	ok, err := tx.queryRow("UPDATE nodes SET mtime=max(ctime+1, ?1), ctime=max(ctime+1, ?1), nlink=nlink+?2 WHERE ino=?3 AND kind=2 AND nlink>0 RETURNING listing, place, mode, gid",
-		func(r *row) {
-			parent = Node{Ino: dir, Kind: Dir, Listing: Listing(r.int()), Place: PlaceID(r.int()), Mode: uint32(r.int()), GID: uint32(r.int())}
-		}, tx.Now(), links, dir)
+	err = tx.exec("UPDATE nodes SET mtime=max(ctime+1, ?1), ctime=max(ctime+1, ?1), nlink=nlink+?2 WHERE ino=?3 AND kind=2 AND nlink>0", tx.Now(), links, dir)
+	if err != nil {
+		return parent, err
+	}
+	ok, err := tx.queryRow("SELECT listing, place, mode, gid FROM nodes WHERE ino=? AND changes() > 0", func(r *row) {
+		parent = Node{Ino: dir, Kind: Dir, Listing: Listing(r.int()), Place: PlaceID(r.int()), Mode: uint32(r.int()), GID: uint32(r.int())}
+	}, dir)
 	if err != nil || ok {
 		return parent, err
 	}
@@ -123,7 +126,10 @@ func (tx *Tx) touchDir(dir Ino, links int) (parent Node, err error) {
 
 // addLink counts one more or one fewer name of a node, which moves its ctime, and returns how many there are.
 func (tx *Tx) addLink(ino Ino, by int) (int64, error) {
-	n, ok, err := get(tx, (*row).int, "UPDATE nodes SET nlink=nlink+?, ctime=max(ctime, ?) WHERE ino=? RETURNING nlink", by, tx.Now(), ino)
+	if err := tx.exec("UPDATE nodes SET nlink=nlink+?, ctime=max(ctime, ?) WHERE ino=?", by, tx.Now(), ino); err != nil {
+		return 0, err
+	}
+	n, ok, err := get(tx, (*row).int, "SELECT nlink FROM nodes WHERE ino=?", ino)
 	if err == nil && !ok {
 		err = fmt.Errorf("link node %d: %w", ino, ErrNotFound)
 	}
@@ -151,7 +157,13 @@ func (tx *Tx) loseLink(ino Ino, kind Kind) (gone bool, err error) {
 		tx.onEnd(release)
 		return true, tx.removeNode(ino)
 	}
-	return true, nil
+	return true, tx.cancelTransfers(ino)
+}
+
+// cancelTransfers takes away what is queued of a node.
+func (tx *Tx) cancelTransfers(ino Ino) error {
+	tx.marked = true // who is at one of them is to stop
+	return tx.exec("DELETE FROM transfers WHERE ino = ?", ino)
 }
 
 // removeOrphan removes a node that no name and no handle is left of; any other it leaves alone. Whoever closes the

@@ -16,6 +16,7 @@ import (
 
 	"vdfs/internal/clock"
 	"vdfs/internal/durable"
+	"vdfs/internal/fault"
 )
 
 //go:embed migrations/*.sql
@@ -28,12 +29,13 @@ const readerConns = 4
 // (ErrLocked), brings the index up to this version (ErrNewerIndex, ErrDamaged: nothing was changed) and mends what a
 // crash left behind. It starts nothing in the background: that is Run.
 func Open(ctx context.Context, opt Options) (*Cache, error) {
+	stamps := opt.Clock
 	if opt.Clock == nil {
 		files, err := clock.New()
 		if err != nil {
 			return nil, fmt.Errorf("open cache: %w", err)
 		}
-		opt.Clock = files.Now
+		stamps, opt.Clock = files.Now, fault.Clock(files.Now)
 	}
 	opt = opt.withDefaults()
 	if err := makeDirs(opt.Dir); err != nil {
@@ -43,7 +45,7 @@ func Open(ctx context.Context, opt Options) (*Cache, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open cache %s: %w", opt.Dir, err)
 	}
-	c := &Cache{opt: opt, log: opt.Logger, lock: lock, readers: make(chan *conn, readerConns), done: make(chan struct{})}
+	c := &Cache{opt: opt, stamps: stamps, steady: clock.Begin(), log: opt.Logger, lock: lock, readers: make(chan *conn, readerConns), done: make(chan struct{})}
 	c.feed.init()
 	if err := c.openIndex(); err != nil {
 		what := opt.Dir
@@ -136,6 +138,9 @@ func (c *Cache) openIndex() error {
 		return err
 	}
 	if err := c.migrate(); err != nil {
+		return err
+	}
+	if err := c.countPlaces(); err != nil {
 		return err
 	}
 	// Groups are small. Pages that wait for their commit in memory cannot fail for want of room on the disk before it.

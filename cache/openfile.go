@@ -19,11 +19,17 @@ type OpenFile struct {
 }
 
 // OpenFile opens a file for reading, or for reading and writing. It never needs the bytes to be here. It waits while a
-// Swap or Drop is under way. Errors: ErrNotFound, ErrIsDir, ErrInvalid for what is no regular file.
+// Swap or Drop is under way. Errors: ErrNotFound, ErrIsDir, ErrInvalid for what is no regular file,
+// ErrReadOnly.
 func (c *Cache) OpenFile(ino Ino, write bool) (*OpenFile, error) { return c.OpenFileFor(ino, write, 0) }
 
 // OpenFileFor is OpenFile for a process, whose use of the file counts if Options.Counts says so of it; 0: it counts.
 func (c *Cache) OpenFileFor(ino Ino, write bool, pid uint32) (*OpenFile, error) {
+	if write {
+		if err := c.mayWrite(ino); err != nil {
+			return nil, fmt.Errorf("open node %d: %w", ino, err)
+		}
+	}
 	c.settleWaiting(ino)
 	st, err := c.hold(ino, write)
 	if err != nil {
@@ -165,8 +171,8 @@ func (o *OpenFile) change(f func(*backing) (int, error)) (int, error) {
 	return n, nil
 }
 
-// Truncate sets the size. To 0 it needs no bytes: what is missing is given up for an empty content. To the size it has it
-// does nothing while bytes are missing; to any other it is then ErrNotLocal.
+// Truncate sets the size. To 0 it needs no bytes: what is missing is given up for an empty content. To cut a file needs those
+// that stay, to make it longer all; ErrNotLocal: some are missing. To the size it has it does nothing while bytes are missing.
 func (o *OpenFile) Truncate(size int64) error {
 	st := o.st
 	switch {
@@ -175,15 +181,18 @@ func (o *OpenFile) Truncate(size int64) error {
 	case o.unchanged(size):
 		return nil
 	}
+	var err error
 	if size == 0 {
 		st.op.Lock()
-		err := o.c.mark(st, true)
+		err = o.c.mark(st, true)
 		st.op.Unlock()
-		if err != nil {
-			return fmt.Errorf("truncate node %d: %w", st.ino, err)
-		}
+	} else {
+		err = o.c.cutPart(st, size)
 	}
-	_, err := o.change(func(b *backing) (int, error) {
+	if err != nil {
+		return fmt.Errorf("truncate node %d: %w", st.ino, err)
+	}
+	_, err = o.change(func(b *backing) (int, error) {
 		return 0, o.c.cut(st, b, size)
 	})
 	return err

@@ -64,6 +64,9 @@ func (c *Cache) Symlink(parent Ino, name, target string, by Caller) (Entry, erro
 
 func (c *Cache) make(parent Ino, name string, n Node, by Caller) (e Entry, err error) {
 	err = c.updateBetween(faultMake, faultMakeDone, func(tx *Tx) (err error) {
+		if err := tx.mayChangeIn(parent); err != nil {
+			return err
+		}
 		e, err = tx.create(parent, name, n, by)
 		return err
 	})
@@ -141,6 +144,9 @@ func (c *Cache) Link(ino Ino, parent Ino, name string) (e Entry, err error) {
 		return e, fmt.Errorf("link: %w", err)
 	}
 	err = c.updateBetween(faultLink, faultLinkDone, func(tx *Tx) (err error) {
+		if err := tx.mayChangeIn(parent); err != nil {
+			return err
+		}
 		e, err = tx.linkFile(ino, parent, name)
 		return err
 	})
@@ -204,11 +210,17 @@ func (c *Cache) Rmdir(parent Ino, name string) error {
 
 func (c *Cache) remove(verb string, parent Ino, name string, check func(Node) error) error {
 	err := c.updateBetween(faultRemove, faultRmDone, func(tx *Tx) error {
+		if err := tx.mayChangeIn(parent); err != nil {
+			return err
+		}
 		e, err := tx.mustEntry(parent, name)
 		if err != nil {
 			return err
 		}
 		if err := check(e.Node); err != nil {
+			return err
+		}
+		if err := tx.keepAgreed(e); err != nil {
 			return err
 		}
 		return tx.unlink(e)
@@ -232,8 +244,7 @@ func (c *Cache) ParentOf(ino Ino) (Ino, error) {
 	return d.Parent, err
 }
 
-// SetAttr changes attributes. A size is a truncation: on a file whose bytes are missing only 0, or the size it has, can
-// be had without hydrating first (ErrNotLocal).
+// SetAttr changes attributes. A size is a truncation, and needs the bytes that OpenFile.Truncate needs (ErrNotLocal).
 func (c *Cache) SetAttr(ino Ino, a Attrs) (Node, error) {
 	if a.Size != nil {
 		if err := c.truncate(ino, *a.Size); err != nil {
@@ -242,6 +253,9 @@ func (c *Cache) SetAttr(ino Ino, a Attrs) (Node, error) {
 	}
 	var n Node
 	err := c.updateBetween(faultSetAttr, faultAttrsDone, func(tx *Tx) (err error) {
+		if err := tx.mayChange(ino); err != nil {
+			return err
+		}
 		n, err = tx.setAttr(ino, a)
 		return err
 	})

@@ -130,8 +130,9 @@ type untouched struct {
 }
 
 // still tells whether the backing file is as it was, where that proves that nobody wrote to it: a write takes the mtime to
-// the present, which this one is not near to; who sets it back does that through us. Stores through a mapping move it too,
-// as the mapping is younger than the mark, and so none of its pages could be stored to before.
+// the present, by the clock that files are stamped with, which this one is not near to; who sets it back does that through us.
+// Stores through a mapping move it too, as the mapping is younger than the mark, and so none of its pages could be stored to
+// before.
 func (u *untouched) still(info fileInfo, now int64) bool {
 	return u != nil && u.info.size == info.size && u.info.mtime == info.mtime && max(now-info.mtime, info.mtime-now) > int64(sameTick)
 }
@@ -182,7 +183,7 @@ func (c *Cache) markPassed(st *fileState) error {
 	if err != nil {
 		return err
 	}
-	if u.info = info; u.still(info, c.now()) {
+	if u.info = info; u.still(info, c.stamps().UnixNano()) {
 		st.before = u
 	}
 	return nil
@@ -256,7 +257,7 @@ func (o *OpenFile) Held() bool {
 // unmark settles a node that was passed and not written to: it is what it was, under the version that the mark gave it.
 // What the endpoints have of the version before is this one too.
 func (tx *Tx) unmark(ino Ino, id ContentID, version uint64, u *untouched) error {
-	found, err := tx.changed(`UPDATE nodes SET writing=0, hash=?3 WHERE ino=?1 AND content=?2 AND writing=1 AND version=?4 RETURNING ino`,
+	found, err := tx.changed(`UPDATE nodes SET writing=0, hash=?3 WHERE ino=?1 AND content=?2 AND writing=1 AND version=?4`,
 		ino, id, u.hash, version)
 	if err != nil || !found {
 		return err

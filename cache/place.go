@@ -24,7 +24,7 @@ func (tx *Tx) EnsurePlace(dir Ino) (PlaceID, error) {
 	if bound {
 		return 0, fmt.Errorf("ensure place: directory %d is synced by the place around it: %w", dir, ErrInvalid)
 	}
-	id, err := tx.insert("INSERT INTO places(ino) VALUES(?) RETURNING id", dir)
+	id, err := tx.insert("INSERT INTO places(ino) VALUES(?)", dir)
 	if err != nil {
 		return 0, fmt.Errorf("ensure place: %w", err)
 	}

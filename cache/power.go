@@ -215,7 +215,7 @@ func (c *Cache) syncContent(st *fileState) error {
 		}
 		// Of a file that nobody wrote to meanwhile all is on the disk.
 		cleared, err := tx.changed(`UPDATE contents SET boot='' WHERE id=?1
-			AND EXISTS(SELECT 1 FROM nodes n WHERE n.ino=?2 AND n.content=?1 AND n.version=?3 AND n.writing=0) RETURNING id`, b.id, st.ino, version)
+			AND EXISTS(SELECT 1 FROM nodes n WHERE n.ino=?2 AND n.content=?1 AND n.version=?3 AND n.writing=0)`, b.id, st.ino, version)
 		if cleared {
 			c.store.notes.drop(b.id)
 		}

@@ -17,7 +17,7 @@ func (c *Cache) recoverContents(ctx context.Context) error {
 		return err
 	}
 	c.used.init(c.opt.Clock)
-	c.quiet.init(c.opt.QuietMin, c.opt.QuietMax)
+	c.quiet.init(quietFirst, c.opt.QuietMin, c.opt.QuietMax)
 	// The files of deleted rows may still lie there, and their numbers must not be given out again.
 	err := c.read(func(tx *Tx) error {
 		_, err := tx.queryRow(`SELECT max(coalesce((SELECT seq FROM sqlite_sequence WHERE name='contents'), 0),
@@ -28,6 +28,9 @@ func (c *Cache) recoverContents(ctx context.Context) error {
 		return err
 	}
 	c.store.older = ContentID(c.store.next.Load())
+	if err := c.store.mkdir(c.store.older + 1); err != nil && !errors.Is(diskError(err), ErrNoSpace) {
+		return fmt.Errorf("make content directory: %w", err)
+	}
 	for _, step := range []func(context.Context) error{c.salvage, c.judge, c.settleAbandoned} {
 		if err := step(ctx); err != nil {
 			return err

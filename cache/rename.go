@@ -22,6 +22,11 @@ func (c *Cache) Rename(oldParent Ino, oldName string, newParent Ino, newName str
 		}
 	}
 	err := c.updateBetween(faultRename, faultMoveDone, func(tx *Tx) error {
+		for _, dir := range []Ino{oldParent, newParent} {
+			if err := tx.mayChangeIn(dir); err != nil {
+				return err
+			}
+		}
 		src, err := tx.mustEntry(oldParent, oldName)
 		if err != nil {
 			return err
@@ -119,6 +124,9 @@ func (tx *Tx) rename(src Entry, parent Ino, name string, flags RenameFlags) erro
 		return ErrNotDir
 	case src.Node.Kind != Dir && dst.Node.Kind == Dir:
 		return ErrIsDir
+	}
+	if err := tx.keepAgreed(dst); err != nil {
+		return err
 	}
 	if err := tx.unlink(dst); err != nil {
 		return err

@@ -3,6 +3,7 @@ package cache
 import (
 	"errors"
 	"os"
+	"path/filepath"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -23,6 +24,30 @@ func TestTheLogOfTheIndexHasRoomOfItsOwn(t *testing.T) {
 	if _, err := os.Stat(indexPath(dir) + "-wal"); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("the log of a closed index: %v, want that it is gone", err)
 	}
+}
+
+func TestTheDirectoryOfTheNextContentIsThere(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	c := openContents(t, dir)
+	there := func(id int64) {
+		t.Helper()
+		if _, err := os.Stat(filepath.Dir(c.store.path(ContentID(id)))); err != nil {
+			t.Errorf("content %d has no directory: %v", id, err)
+		}
+	}
+	there(1)
+	there(257)
+	c.store.next.Store(511)
+	makeFile(t, c, "f", "text")
+	there(513)
+	there(513 + 256)
+	closeIt(t, c)
+	if err := os.RemoveAll(filepath.Join(dir, "content", "03")); err != nil {
+		t.Fatal(err)
+	}
+	c = openContents(t, dir)
+	there(513 + 256)
 }
 
 func TestAFullDiskIsAskedAgainWhenDroppedFilesAreGone(t *testing.T) {

@@ -1,17 +1,23 @@
 package cache
 
+import "time"
+
 // ItemStatus is where the work on a difference stands.
 type ItemStatus uint8
 
-// The item states. They are stored: never renumber. From ItemCompleted on an item is closed.
+// The item states. They are stored: never renumber.
+//
+// An item is decided anew from what the drive and its endpoint are each time it comes to its turn, so that each open state
+// may follow each. What holds: an announced write makes it Processing, and a restart makes it New again; only a mark or a
+// person makes a Conflicted one New; a closed one stays closed, and what comes later is another.
 const (
-	ItemNew ItemStatus = iota + 1
-	ItemValidated
-	ItemProcessing
-	ItemConflicted
-	ItemError
-	ItemCompleted
-	ItemCancelled
+	ItemNew        ItemStatus = iota + 1 // marked, or to be decided anew
+	ItemValidated                        // decided: it waits for what its error says
+	ItemProcessing                       // a write of it is under way
+	ItemConflicted                       // a person has to decide
+	ItemError                            // it failed, and rests until it is eligible
+	ItemCompleted                        // closed: nothing is left to do
+	ItemCancelled                        // closed: another version was chosen
 )
 
 // Closed reports whether nothing is left to do.
@@ -40,6 +46,19 @@ const (
 // Never is the eligible time of an item that waits for an event, such as the last close, and not for a time.
 const Never int64 = 1 << 62
 
+// LongestRest is longer than anything rests: after a failure, or for quiet. What was written down as due after more than that
+// is of a clock that was ahead then, and is due.
+const LongestRest = 20 * time.Minute
+
+// Role is which end of its conduit the endpoint of a leg is.
+type Role string
+
+// The roles. They are stored: never rename.
+const (
+	RoleSource Role = "source"
+	RoleTarget Role = "target"
+)
+
 type (
 	// Conduit is a durable sync relation. Times are nanoseconds since 1970.
 	Conduit struct {
@@ -60,6 +79,7 @@ type (
 		LastError        string
 		LastErrorAt      int64
 		TotalSyncs       int64
+		Drift            int64 // how often what was done at a target that only follows was undone
 		FilesSynced      int64
 		BytesTransferred int64
 		Created, Updated int64
@@ -70,6 +90,7 @@ type (
 		ID       LegID
 		Conduit  ConduitID
 		Place    PlaceID
+		Role     Role
 		Endpoint string
 		Identity string
 		Cursor   string
@@ -105,6 +126,7 @@ type (
 		Proof        int // how it was proved that the endpoint stores Hash
 		Verified     int64
 		Listed       bool // of a directory: its children at the endpoint are known
+		Releasing    bool // the endpoint may have been made to give the object up
 	}
 
 	// Observed is an object of an endpoint where it differs from the base.
@@ -122,6 +144,7 @@ type (
 		Mode        uint32
 		Target      string
 		Gone        bool
+		Listed      bool // of a directory that is not bound: what is in it was seen
 	}
 
 	// Item is the durable work on one difference.
@@ -140,7 +163,7 @@ type (
 		Eligible    int64 // not before this time; Never: waits for an event
 		Tries       int
 		Error       string
-		Parked      bool // a lasting cause: waits for a person or a change
+		Parked      bool // a lasting cause: time alone hardly mends it, so it is tried at a slow pace
 		Resolution  string
 		Generation  int64
 		Name        string // last known, for what is gone
@@ -159,8 +182,37 @@ type (
 		Conflicts    int64
 		Bytes        int64
 		Errors       int64
+		Drift        int64 // see Conduit
 		Verified     int64
 		Verification string
+	}
+
+	// Rule gives the names that fit a pattern of path.Match a strategy of their own.
+	Rule struct {
+		Pattern  string
+		Strategy string
+	}
+
+	// Decision is the strategy that holds for one conflict, between a version of the drive and a content of the endpoint.
+	Decision struct {
+		Leg      LegID
+		Dentry   DentryID
+		Version  uint64
+		Content  string
+		Strategy string
+	}
+
+	// Release is a line of the audit log: what a source has given up, and who has proved to store it.
+	Release struct {
+		ID          int64
+		At          int64
+		Conduit     string
+		Source      string
+		Destination string
+		Path        string
+		Kind        Kind
+		Size        int64
+		Hash        Hash
 	}
 
 	// ConflictRow records a conflict.
@@ -208,6 +260,7 @@ type (
 		Content ContentID
 		Reason  string
 		Created int64
+		Target  string // of a symlink
 	}
 
 	// Activity is one line of the drive's bounded diary.

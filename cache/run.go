@@ -39,7 +39,7 @@ const closedKept = 7 * 24 * time.Hour
 const backupsKept = 3
 
 // Run does the background work until ctx ends, which is no error: it counts what there is, makes contents durable, writes buffered access times,
-// keeps the write-ahead log short, purges closed items, gives free pages back and backs the index up daily. What fails is
+// keeps the write-ahead log short, purges closed items and old trash, gives free pages back and backs the index up daily. What fails is
 // logged and tried again at its next turn; nothing of it is needed for correctness while the power stays on. Call it
 // once.
 func (c *Cache) Run(ctx context.Context) error {
@@ -57,6 +57,7 @@ func (c *Cache) Run(ctx context.Context) error {
 	g.Go(func() error { return c.maintain(ctx, "settle", settleEvery, c.settleLeft) })
 	g.Go(func() error { return c.keepHeld(ctx) })
 	g.Go(func() error { return c.maintain(ctx, "purge", purgeEvery, c.purge) })
+	g.Go(func() error { return c.maintain(ctx, "purge trash", purgeEvery, c.purgeTrash) })
 	g.Go(func() error { return c.maintain(ctx, "back up index", time.Hour, c.backupIfDue) })
 	err := g.Wait()
 	// What is on the disk for certain when the drive is unmounted needs no look at the next start.
@@ -201,13 +202,12 @@ func (c *Cache) backupIfDue(context.Context) error {
 	if err != nil {
 		return err
 	}
-	now := c.opt.Clock()
 	if len(have) > 0 {
 		info, err := os.Stat(have[len(have)-1])
 		if err != nil {
 			return err
 		}
-		if now.Sub(info.ModTime()) < backupEvery {
+		if age := c.stamps().Sub(info.ModTime()); age >= 0 && age < backupEvery { // below: the clock has been set back
 			return nil
 		}
 	}
@@ -216,8 +216,10 @@ func (c *Cache) backupIfDue(context.Context) error {
 
 // Backup writes a copy of the index into backups/ and removes all but the newest few. Work goes on meanwhile.
 func (c *Cache) Backup() error {
-	dir := filepath.Join(c.opt.Dir, "backups")
-	name := filepath.Join(dir, "index-"+c.opt.Clock().UTC().Format("20060102T150405")+".db")
+	name, err := c.backupName()
+	if err != nil {
+		return fmt.Errorf("back up index: %w", err)
+	}
 	partial := name + ".partial"
 	if err := os.Remove(partial); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return fmt.Errorf("back up index: %w", err)
@@ -228,7 +230,7 @@ func (c *Cache) Backup() error {
 	if err := c.aside(func(conn *conn) error { return conn.run("VACUUM INTO ?", nil, partial) }); err != nil {
 		return fmt.Errorf("back up index: %w", err)
 	}
-	err := fault.Point(faultBackupCopied)
+	err = fault.Point(faultBackupCopied)
 	if err == nil {
 		err = publish(partial, name)
 	}
@@ -256,6 +258,23 @@ func publish(partial, name string) error {
 		return err
 	}
 	return durable.Rename(partial, name)
+}
+
+// backupName is the name of a backup made now: it comes after those that there are, also where the clock was ahead when they
+// were made.
+func (c *Cache) backupName() (string, error) {
+	const layout = "index-20060102T150405.db"
+	at := c.opt.Clock().UTC()
+	have, err := c.backups()
+	if err != nil {
+		return "", err
+	}
+	if len(have) > 0 {
+		if last, err := time.Parse(layout, filepath.Base(have[len(have)-1])); err == nil && !at.Truncate(time.Second).After(last) {
+			at = last.Add(time.Second)
+		}
+	}
+	return filepath.Join(c.opt.Dir, "backups", at.Format(layout)), nil
 }
 
 // backups lists the finished backups, oldest first.

@@ -38,12 +38,19 @@ func (c *Cache) mark(st *fileState, empty bool) error {
 	if err != nil {
 		return err
 	}
-	m, err := c.markRows(st, b, fresh)
+	base := c.copyAgreed(st)
+	m, err := c.markRows(st, b, fresh, base)
 	if err != nil {
+		err = errors.Join(err, c.forgetCopy(base))
 		if fresh {
 			err = errors.Join(err, b.file.Close(), c.store.remove(b.id))
 		}
 		return err
+	}
+	if base != nil {
+		if err := base.b.file.Close(); err != nil {
+			return err
+		}
 	}
 	st.version = m.version
 	st.passed, st.before = false, nil
@@ -105,12 +112,15 @@ type marking struct {
 	noted   bool // see notes
 }
 
-func (c *Cache) markRows(st *fileState, b *backing, fresh bool) (m marking, err error) {
+func (c *Cache) markRows(st *fileState, b *backing, fresh bool, base *copied) (m marking, err error) {
 	if err := fault.Point(faultCreated); err != nil {
 		return m, err
 	}
 	old := st.cur.Load()
 	err = c.update(0, true, func(tx *Tx) error {
+		if err := tx.trashCopy(base); err != nil {
+			return err
+		}
 		found, err := tx.queryRow(`UPDATE nodes SET version=version+1, hash=NULL, writing=1, residency=2, content=?2
 			WHERE ino=?1 RETURNING version, mtime`, func(r *row) {
 			m.version, m.mtime = uint64(r.int()), r.int()
@@ -161,7 +171,11 @@ func (c *Cache) settleLast(st *fileState) error {
 
 // settles tells whether a node is to be settled. op is held for writing, here and below.
 func (c *Cache) settles(st *fileState) (bool, error) {
-	if _, writers := c.files.openCount(st.ino); !st.marked || writers > 0 {
+	switch _, writers := c.files.openCount(st.ino); {
+	case writers > 0:
+		return false, nil
+	case !st.marked:
+		c.watch.wake() // nothing was written, but whoever left it alone as it was open for writing can go on
 		return false, nil
 	}
 	if st.passed {
@@ -215,7 +229,7 @@ func (tx *Tx) settleFrom(st *fileState) (size int64, same bool, err error) {
 	if err != nil {
 		return 0, false, err
 	}
-	if same = !st.wrote.Load() && st.before.still(info, tx.Now()); same {
+	if same = !st.wrote.Load() && st.before.still(info, tx.c.stamps().UnixNano()); same {
 		return info.size, true, tx.unmark(st.ino, b.id, st.version, st.before)
 	}
 	return info.size, false, tx.settle(st.ino, b.id, info, true)
@@ -278,7 +292,7 @@ func (tx *Tx) settle(ino Ino, id ContentID, info fileInfo, last bool) error {
 		return nil
 	}
 	now := tx.Now()
-	return tx.markNames(n, now+tx.c.quiet.next(ino, now))
+	return tx.markNames(n, now+tx.c.quiet.next(ino, info.size, now))
 }
 
 // syncState makes a node durable on this machine.

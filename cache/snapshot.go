@@ -17,6 +17,7 @@ type Snapshot struct {
 	gen     uint64
 	version uint64
 	node    Node
+	sum     Hash // of the bytes, once computed
 	done    bool
 }
 
@@ -101,20 +102,35 @@ func (s *Snapshot) File() *os.File {
 	return s.b.file
 }
 
-// EnsureHash gives the version's BLAKE3; one that was not known is computed and recorded.
-func (s *Snapshot) EnsureHash(ctx context.Context) (Hash, error) {
-	if s.node.Hash.Known() {
-		return s.node.Hash, s.Err()
+// Sum gives the version's BLAKE3, computed if it is not known, and records nothing.
+func (s *Snapshot) Sum(ctx context.Context) (h Hash, err error) {
+	switch {
+	case s.node.Hash.Known():
+		h = s.node.Hash
+	case s.sum.Known():
+		h = s.sum
+	default:
+		h, err = hashFile(s, s.node.Size, ctx.Err)
 	}
-	h, err := hashFile(s, s.node.Size, ctx.Err)
 	if err == nil {
 		err = s.Err()
 	}
-	if err == nil {
-		err = s.c.UpdateJoint(0, func(tx *Tx) error {
-			return tx.exec(`UPDATE nodes SET hash=?3 WHERE ino=?1 AND version=?2 AND writing=0`, s.st.ino, s.version, h)
-		})
+	if err != nil {
+		return Hash{}, fmt.Errorf("hash node %d: %w", s.st.ino, err)
 	}
+	s.sum = h
+	return h, nil
+}
+
+// EnsureHash gives the version's BLAKE3; one that was not known is computed and recorded.
+func (s *Snapshot) EnsureHash(ctx context.Context) (Hash, error) {
+	h, err := s.Sum(ctx)
+	if err != nil || s.node.Hash.Known() {
+		return h, err
+	}
+	err = s.c.UpdateJoint(0, func(tx *Tx) error {
+		return tx.exec(`UPDATE nodes SET hash=?3 WHERE ino=?1 AND version=?2 AND writing=0`, s.st.ino, s.version, h)
+	})
 	if err != nil {
 		return Hash{}, fmt.Errorf("hash node %d: %w", s.st.ino, err)
 	}

@@ -1,6 +1,20 @@
 package cache
 
-import "fmt"
+import (
+	"cmp"
+	"fmt"
+)
+
+// RefreshKey is the key of the transfer of a new version of a file that was here and in use. Such transfers come last.
+const RefreshKey = "refresh"
+
+// refreshPriority is below that of pins.
+const refreshPriority = -1
+
+// Reader is for whom a transfer fetches.
+func (t *Transfer) Reader() Reader {
+	return Reader{Program: "vdfs " + cmp.Or(t.Key, "pin"), Kind: "vdfs"}
+}
 
 const transferCols = "id, ino, leg, upload, priority, key, resume, tries, next, error, created"
 
@@ -15,25 +29,35 @@ func scanTransfer(r *row) Transfer {
 // its id, its age, and the higher of the two priorities.
 func (tx *Tx) PutTransfer(t *Transfer) error {
 	tx.marked = true
-	err := tx.query(`INSERT INTO transfers(ino, leg, upload, priority, key, resume, tries, next, error, created) VALUES(?,?,?,?,?,?,?,?,?,?)
+	err := tx.exec(`INSERT INTO transfers(ino, leg, upload, priority, key, resume, tries, next, error, created) VALUES(?,?,?,?,?,?,?,?,?,?)
 		ON CONFLICT(ino, leg, upload) DO UPDATE SET priority=max(priority, excluded.priority), key=excluded.key, resume=excluded.resume,
-		tries=excluded.tries, next=excluded.next, error=excluded.error RETURNING id, priority, created`,
-		func(r *row) { t.ID, t.Priority, t.Created = r.int(), int(r.int()), r.int() },
+		tries=excluded.tries, next=excluded.next, error=excluded.error`,
 		t.Ino, t.Leg, t.Upload, t.Priority, t.Key, t.Resume, t.Tries, t.Next, t.Error, tx.Now())
+	if err == nil {
+		_, err = tx.queryRow("SELECT id, priority, created FROM transfers WHERE ino = ? AND leg = ? AND upload = ?",
+			func(r *row) { t.ID, t.Priority, t.Created = r.int(), int(r.int()), r.int() }, t.Ino, t.Leg, t.Upload)
+	}
 	if err != nil {
 		return fmt.Errorf("put transfer: %w", err)
 	}
 	return nil
 }
 
-// NextTransfers reads up to limit transfers of a direction that are due, in the order in which they are to be done.
+// NextTransfers reads up to limit transfers of a direction that are due, in the order in which they are to be done. Due is, too,
+// what rests for longer than anything does: the clock has been set back since.
 func (tx *Tx) NextTransfers(upload bool, now int64, limit int) ([]Transfer, error) {
-	return list(tx, scanTransfer, "SELECT "+transferCols+" FROM transfers WHERE upload = ? AND next <= ? ORDER BY priority DESC, next, id LIMIT ?", upload, now, limit)
+	return list(tx, scanTransfer, "SELECT "+transferCols+" FROM transfers WHERE upload = ? AND (next <= ? OR next > ? AND next < ?) ORDER BY priority DESC, next, id LIMIT ?",
+		upload, now, now+int64(LongestRest), Never, limit)
 }
 
 // NextTransferTime is when the earliest transfer of a direction is due; false: there are none.
 func (tx *Tx) NextTransferTime(upload bool) (int64, bool, error) {
-	at, _, err := get(tx, (*row).int, "SELECT coalesce(min(next), ?) FROM transfers WHERE upload = ?", Never, upload)
+	// The index has the priorities before the times: each of the few there are is asked for its first, not every transfer.
+	at, _, err := get(tx, (*row).int, `WITH RECURSIVE p(priority) AS (
+			SELECT max(priority) FROM transfers WHERE upload = ?1
+			UNION ALL
+			SELECT (SELECT max(priority) FROM transfers WHERE upload = ?1 AND priority < p.priority) FROM p WHERE p.priority IS NOT NULL)
+		SELECT coalesce(min((SELECT min(next) FROM transfers WHERE upload = ?1 AND priority = p.priority)), ?2) FROM p`, upload, Never)
 	return at, err == nil && at < Never, err
 }
 

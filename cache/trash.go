@@ -1,13 +1,19 @@
 package cache
 
-import "fmt"
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+)
 
-const trashCols = "id, leg, path, kind, mode, size, mtime, hash, content, reason, created"
+const trashCols = "id, leg, path, kind, mode, size, mtime, hash, content, reason, created, target"
 
 func scanTrash(r *row) TrashRow {
 	return TrashRow{
 		ID: r.int(), Leg: LegID(r.int()), Path: r.str(), Kind: Kind(r.int()), Mode: uint32(r.int()), Size: r.int(), Mtime: r.int(), Hash: r.hash(),
-		Content: ContentID(r.int()), Reason: r.str(), Created: r.int(),
+		Content: ContentID(r.int()), Reason: r.str(), Created: r.int(), Target: r.str(),
 	}
 }
 
@@ -22,13 +28,13 @@ func (tx *Tx) TrashNode(ino Ino, leg LegID, path, reason string) (TrashRow, erro
 		return TrashRow{}, fmt.Errorf("trash: %w", err)
 	}
 	t := TrashRow{
-		Leg: leg, Path: path, Kind: n.Kind, Mode: n.Mode, Size: n.Size, Mtime: n.Mtime, Hash: n.Hash, Reason: reason, Created: tx.Now(),
+		Leg: leg, Path: path, Kind: n.Kind, Mode: n.Mode, Size: n.Size, Mtime: n.Mtime, Hash: n.Hash, Reason: reason, Created: tx.Now(), Target: n.Target,
 	}
 	if n.Residency == Full {
 		t.Content = n.Content
 	}
-	t.ID, err = tx.insert(`INSERT INTO trash(leg, path, kind, mode, size, mtime, hash, content, reason, created) VALUES(?,?,?,?,?,?,?,?,?,?) RETURNING id`,
-		t.Leg, blob(t.Path), t.Kind, t.Mode, t.Size, t.Mtime, t.Hash, orNull(t.Content), t.Reason, t.Created)
+	t.ID, err = tx.insert(`INSERT INTO trash(leg, path, kind, mode, size, mtime, hash, content, reason, created, target) VALUES(?,?,?,?,?,?,?,?,?,?,?)`,
+		t.Leg, blob(t.Path), t.Kind, t.Mode, t.Size, t.Mtime, t.Hash, orNull(t.Content), t.Reason, t.Created, blob(t.Target))
 	if err != nil || t.Content == 0 {
 		return t, err
 	}
@@ -41,6 +47,14 @@ func (tx *Tx) TrashNode(ino Ino, leg LegID, path, reason string) (TrashRow, erro
 // Trash reads up to limit rows, the oldest first, beginning after an id.
 func (tx *Tx) Trash(after int64, limit int) ([]TrashRow, error) {
 	return list(tx, scanTrash, "SELECT "+trashCols+" FROM trash WHERE id > ? ORDER BY id LIMIT ?", after, limit)
+}
+
+// TrashOf reads up to limit rows of what was at a path or below it and can be had again, the oldest first, beginning after an
+// id.
+func (tx *Tx) TrashOf(path string, after int64, limit int) ([]TrashRow, error) {
+	at := strings.TrimSuffix(path, "/")
+	return list(tx, scanTrash, "SELECT "+trashCols+` FROM trash WHERE (path = ?1 OR path > ?2 AND path < ?3) AND id > ?4
+		AND (content IS NOT NULL OR kind = ?5) ORDER BY id LIMIT ?6`, blob(at), blob(at+"/"), blob(at+"0"), after, Symlink, limit)
 }
 
 // DeleteTrash ends what the trash keeps of a version: its bytes go after the commit.
@@ -56,4 +70,66 @@ func (tx *Tx) DeleteTrash(id int64) error {
 		return fmt.Errorf("delete trash %d: %w", id, err)
 	}
 	return nil
+}
+
+// What the trash keeps, unless Options say otherwise.
+const (
+	trashKept  = 30 * 24 * time.Hour
+	trashFresh = 24 * time.Hour // for so long it is kept however much it is
+	trashMost  = 20 << 30       // bytes, but no more than a tenth of what is free
+	trashShare = 10
+)
+
+// purgeTrash ends what the trash has had for longer than it is to keep it, and then the oldest of what is too much. What is
+// kept in case of a merge stays: that ends by itself.
+func (c *Cache) purgeTrash(ctx context.Context) error {
+	now := c.opt.Clock()
+	kept := c.opt.TrashKept
+	if kept == 0 {
+		kept = trashKept
+	}
+	err := c.endTrash(ctx, "SELECT id FROM trash WHERE reason <> ? AND created < ?", baseReason, now.Add(-kept).UnixNano())
+	if err != nil {
+		return err
+	}
+	st, err := c.StatFS()
+	if err != nil {
+		return err
+	}
+	var have int64
+	err = c.read(func(tx *Tx) (err error) {
+		have, err = tx.TrashBytes()
+		return err
+	})
+	most := c.opt.TrashMost
+	if most == 0 {
+		most = min(trashMost, (st.DiskFree+have)/trashShare)
+	}
+	if err != nil || have <= most {
+		return err
+	}
+	return c.endTrash(ctx, `SELECT id FROM (SELECT t.id, t.created, sum(c.present) OVER (ORDER BY t.id) - c.present AS before FROM trash t
+		JOIN contents c ON c.id = t.content WHERE t.reason <> ?) WHERE before < ? AND created < ?`, baseReason, have-most, now.Add(-trashFresh).UnixNano())
+}
+
+// endTrash deletes the rows that a query names, some at a time.
+func (c *Cache) endTrash(ctx context.Context, query string, args ...any) error {
+	var rows []int64
+	err := c.read(func(tx *Tx) (err error) {
+		rows, err = list(tx, (*row).int, query, args...)
+		return err
+	})
+	if err != nil || len(rows) == 0 {
+		return err
+	}
+	return c.pages(ctx, func(tx *Tx) (bool, error) {
+		n := min(recoverBatch, len(rows))
+		for _, id := range rows[:n] {
+			if err := tx.DeleteTrash(id); err != nil && !errors.Is(err, ErrNotFound) { // it was restored meanwhile
+				return false, err
+			}
+		}
+		rows = rows[n:]
+		return len(rows) > 0, nil
+	})
 }

@@ -453,12 +453,38 @@ func TestTransfersKeepAgeAndHigherPriority(t *testing.T) {
 		if err3 == nil && (len(all) != 2 || all[0].Ino != g.Ino) {
 			err3 = fmt.Errorf("order %+v", all)
 		}
+		ahead, err6 := tx.NextTransfers(false, 10-int64(LongestRest)-1, 10) // when the clock has been set back
+		if err6 == nil && len(ahead) != 2 {
+			err6 = fmt.Errorf("of a clock that was ahead: %+v", ahead)
+		}
 		at, ok, err4 := tx.NextTransferTime(false)
 		if err4 == nil && (!ok || at != 10) {
 			err4 = fmt.Errorf("next at %d, %v", at, ok)
 		}
-		return errors.Join(err, err2, err3, err4)
+		_, some, err5 := tx.NextTransferTime(true)
+		if err5 == nil && some {
+			err5 = errors.New("there is something to send")
+		}
+		return errors.Join(err, err2, err3, err4, err5, err6)
 	})
+	first := func(want int64) {
+		t.Helper()
+		x.update(0, func(tx *Tx) error {
+			at, ok, err := tx.NextTransferTime(false)
+			if err == nil && (!ok || at != want) {
+				err = fmt.Errorf("next at %d, %v, want %d", at, ok, want)
+			}
+			return err
+		})
+	}
+	for i, c := range []struct {
+		priority   int
+		next, want int64
+	}{{-1, 7, 7}, {9, 8, 7}, {0, 3, 3}, {-1, 2, 2}} {
+		f := x.touch(RootIno, fmt.Sprint(i))
+		x.update(0, func(tx *Tx) error { return tx.PutTransfer(&Transfer{Ino: f.Ino, Priority: c.priority, Next: c.next}) })
+		first(c.want)
+	}
 }
 
 func TestTrashKeepsTheBytesUntilItIsEmptied(t *testing.T) {

@@ -2,7 +2,6 @@ package cache
 
 import (
 	"errors"
-	"fmt"
 )
 
 // Tx is a transaction on the index. It belongs to the callback it is given to and to one goroutine.
@@ -12,6 +11,8 @@ import (
 type Tx struct {
 	c        *Cache
 	conn     *conn
+	memo     memo     // of a survey
+	unsaved  *unsaved // of what writes
 	origin   LegID
 	now      int64
 	writable bool
@@ -65,7 +66,7 @@ func (c *Cache) update(origin LegID, mount bool, fn func(*Tx) error) error {
 	if origin != 0 {
 		c.feed.waitForRoom()
 	}
-	tx := &Tx{c: c, origin: origin, writable: true}
+	tx := &Tx{c: c, origin: origin, writable: true, unsaved: new(unsaved)}
 	err := c.transact(tx, mount, fn)
 	for _, f := range tx.finally {
 		f()
@@ -93,7 +94,13 @@ func (c *Cache) transact(tx *Tx, mount bool, fn func(*Tx) error) (err error) {
 	if err := c.joinGroup(); err != nil {
 		return err
 	}
-	if err := c.inGroup(func() error { return fn(tx) }); err != nil {
+	err = c.inGroup(func() error {
+		if err := fn(tx); err != nil {
+			return err
+		}
+		return tx.saveObserved()
+	})
+	if err != nil {
 		w.legs = nil
 		return err
 	}
@@ -129,29 +136,43 @@ func (tx *Tx) onUndo(f func()) { tx.undone = append(tx.undone, f) }
 // onEnd runs f after the transaction has committed or was undone, outside the writer's lock and before onCommit's.
 func (tx *Tx) onEnd(f func()) { tx.finally = append(tx.finally, f) }
 
-func (tx *Tx) exec(sql string, args ...any) error { return tx.conn.run(sql, nil, args...) }
+func (tx *Tx) exec(sql string, args ...any) error { return tx.query(sql, nil, args...) }
 
 func (tx *Tx) query(sql string, scan func(*row), args ...any) error {
+	if err := tx.seen(sql); err != nil {
+		return err
+	}
 	return tx.conn.run(sql, scan, args...)
 }
 
 func (tx *Tx) queryRow(sql string, scan func(*row), args ...any) (bool, error) {
+	if err := tx.seen(sql); err != nil {
+		return false, err
+	}
 	return tx.conn.one(sql, scan, args...)
 }
 
-// insert runs an INSERT … RETURNING of one integer column.
+// What a statement that writes has done is asked for afterwards, not by RETURNING: for that SQLite keeps, statement by statement, a
+// copy of every page that it changes.
+
+// insert runs an INSERT and returns the id of the row.
 func (tx *Tx) insert(sql string, args ...any) (int64, error) {
-	var id int64
-	ok, err := tx.queryRow(sql, func(r *row) { id = r.int() }, args...)
-	if err == nil && !ok {
-		err = fmt.Errorf("insert: %w", ErrNotFound)
+	if err := tx.exec(sql, args...); err != nil {
+		return 0, err
 	}
+	var id int64
+	_, err := tx.queryRow("SELECT last_insert_rowid()", func(r *row) { id = r.int() })
 	return id, err
 }
 
-// changed runs a statement that ends in RETURNING and tells whether it touched a row.
+// changed runs a statement and tells whether it touched a row.
 func (tx *Tx) changed(sql string, args ...any) (bool, error) {
-	return tx.queryRow(sql, func(*row) {}, args...)
+	if err := tx.exec(sql, args...); err != nil {
+		return false, err
+	}
+	some := false
+	_, err := tx.queryRow("SELECT changes()", func(r *row) { some = r.int() > 0 })
+	return some, err
 }
 
 func (tx *Tx) publish(ch Change) { tx.changes = append(tx.changes, ch) }
@@ -165,7 +186,5 @@ func list[T any](tx *Tx, scan func(*row) T, sql string, args ...any) ([]T, error
 
 // get is list for one row.
 func get[T any](tx *Tx, scan func(*row) T, sql string, args ...any) (T, bool, error) {
-	var out T
-	ok, err := tx.queryRow(sql, func(r *row) { out = scan(r) }, args...)
-	return out, ok, err
+	return remembered(tx, scan, sql, args)
 }

@@ -36,6 +36,9 @@ func (c *Cache) SetXattr(ino Ino, name string, value []byte, flags uint32) error
 		return fmt.Errorf("set attribute %q of %d bytes: %w", name, len(value), ErrInvalid)
 	}
 	err := c.update(0, true, func(tx *Tx) error {
+		if err := tx.mayChange(ino); err != nil {
+			return err
+		}
 		n, err := tx.Node(ino)
 		if err != nil {
 			return err
@@ -85,7 +88,10 @@ func (c *Cache) ListXattr(ino Ino) ([]string, error) {
 // RemoveXattr deletes an extended attribute.
 func (c *Cache) RemoveXattr(ino Ino, name string) error {
 	err := c.update(0, true, func(tx *Tx) error {
-		had, err := tx.changed("DELETE FROM xattrs WHERE ino = ? AND name = ? RETURNING 1", ino, blob(name))
+		if err := tx.mayChange(ino); err != nil {
+			return err
+		}
+		had, err := tx.changed("DELETE FROM xattrs WHERE ino = ? AND name = ?", ino, blob(name))
 		if err == nil && !had {
 			err = ErrNoAttr
 		}

@@ -93,25 +93,33 @@ func (d *drive) GetAttr(_ <-chan struct{}, input *fuse.GetAttrIn, out *fuse.Attr
 	return fuse.OK
 }
 
-// SetAttr changes attributes; a new size may need the rest of the file first.
+// SetAttr changes attributes; a new size may need bytes of the file first.
 func (d *drive) SetAttr(cancel <-chan struct{}, input *fuse.SetAttrIn, out *fuse.AttrOut) fuse.Status {
 	ino := cache.Ino(input.NodeId)
 	attrs := attrsOf(input)
 	resized := attrs.Size != nil
+	ctx := waiting(cancel, &input.InHeader)
 	if fh, ok := input.GetFh(); ok && resized {
 		if f := d.files.get(fh); f != nil && f.write {
 			size := *attrs.Size
-			if err := d.withBytes(waiting(cancel, &input.InHeader), f, func() error { return f.Truncate(size) }); err != nil {
+			f.stop()
+			if err := d.resized(ctx, ino, size, func() error { return f.Truncate(size) }); err != nil {
 				return d.fail("truncate", input.NodeId, err)
 			}
 			attrs.Size = nil
 		}
 	}
 	var n cache.Node
-	err := d.completed(waiting(cancel, &input.InHeader), ino, func() (err error) {
+	set := func() (err error) {
 		n, err = d.cache.SetAttr(ino, attrs)
 		return err
-	})
+	}
+	var err error
+	if attrs.Size != nil {
+		err = d.resized(ctx, ino, *attrs.Size, set)
+	} else {
+		err = d.roomFor(cancel, &input.InHeader, set)
+	}
 	if err != nil {
 		return d.failNode("setattr", input.NodeId, err)
 	}
@@ -126,16 +134,47 @@ func (d *drive) SetAttr(cancel <-chan struct{}, input *fuse.SetAttrIn, out *fuse
 	return fuse.OK
 }
 
-// completed runs an operation that may need the whole file, and once more when it does.
-func (d *drive) completed(ctx context.Context, ino cache.Ino, op func() error) error {
+// completed runs an operation that may need the whole file, or room for so many bytes, and again when it does.
+func (d *drive) completed(ctx context.Context, ino cache.Ino, need int64, op func() error) error {
+	return d.provided(ctx, ino, need, op, func() error { return d.hydrator.Complete(ctx, waiter(ctx), ino) })
+}
+
+// resized is completed for an operation that sets the size: to cut a file takes only the bytes that stay.
+func (d *drive) resized(ctx context.Context, ino cache.Ino, size int64, op func() error) error {
+	return d.provided(ctx, ino, 0, op, func() error {
+		n, err := d.cache.Attr(ino)
+		switch {
+		case err != nil:
+			return err
+		case size < n.Size:
+			return d.hydrator.Head(ctx, waiter(ctx), ino, size)
+		}
+		return d.hydrator.Complete(ctx, waiter(ctx), ino)
+	})
+}
+
+// provided runs an operation that may need bytes that are not here, or room, and again when the bytes were brought, or as
+// long as room is made.
+func (d *drive) provided(ctx context.Context, ino cache.Ino, need int64, op, bring func() error) error {
 	err := op()
-	if !errors.Is(err, cache.ErrNotLocal) {
+	if !errors.Is(err, cache.ErrNotLocal) && !errors.Is(err, cache.ErrNoSpace) {
 		return err
 	}
-	if err := d.hydrator.Complete(ctx, waiter(ctx), ino); err != nil {
+	held, err := d.cache.OpenFile(ino, false) // so that nothing of what comes goes before it was needed
+	if err != nil {
 		return err
 	}
-	return op()
+	err = d.room.MakeRoom(ctx, need, func() error {
+		err := op()
+		if !errors.Is(err, cache.ErrNotLocal) {
+			return err
+		}
+		if err := bring(); err != nil {
+			return err
+		}
+		return op()
+	})
+	return errors.Join(err, held.Close())
 }
 
 func attrsOf(input *fuse.SetAttrIn) (a cache.Attrs) {

@@ -284,8 +284,7 @@ func TestInterruptedListingWaitsEndAlone(t *testing.T) {
 	cmd := helper(t, "read", e.path("d/x"))
 	must(t, cmd.Start())
 	<-waiting
-	must(t, cmd.Process.Kill())
-	_ = cmd.Wait() // it was killed
+	endsWhenKilled(t, cmd)
 	select {
 	case <-ended:
 	case <-time.After(patience):

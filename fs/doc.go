@@ -21,9 +21,9 @@
 // # Missing bytes
 //
 // Lookup, stat, listing, open, rename, chmod, removal and O_TRUNC never fetch content. A read waits for its own
-// range. A write into a file that is not all here waits for the rest of it; holding such a file open for writing
-// longer than a moment starts that completion, so that touch(1) does not. Every wait ends with the caller's
-// interrupt, which ends only this wait, or with the port's own deadline.
+// range. A write into a file that is not all here waits for the rest of it, one that is cut for what stays of it;
+// holding such a file open for writing longer than a moment starts that completion, so that touch(1) does not. Every
+// wait ends with the caller's interrupt, which ends only this wait, or with the port's own deadline.
 //
 // # Locks
 //

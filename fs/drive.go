@@ -20,6 +20,7 @@ type drive struct {
 	hydrator Hydrator
 	lister   Lister
 	states   States
+	room     Room
 	log      *slog.Logger
 
 	files table[file]
@@ -33,8 +34,8 @@ type drive struct {
 	pages  *stamps // of files, by version
 	names  *stamps // of directories, by ctime
 	looked *stamps // of files, by the version that was told last, and to whom: see freshness
-	retry  *stamps // of threads that are to begin their open again
 
+	retries  *retries
 	notifier *notifier
 	gone     context.Context // ends with the mount
 	finish   context.CancelFunc
@@ -44,9 +45,10 @@ type drive struct {
 func newDrive(opt Options) *drive {
 	d := &drive{
 		RawFileSystem: fuse.NewDefaultRawFileSystem(),
-		cache:         opt.Cache, hydrator: opt.Hydrator, lister: opt.Lister, states: opt.States, log: opt.Logger,
-		pages: newStamps(stampsMax), names: newStamps(stampsMax), looked: newStamps(stampsMax), retry: newStamps(stampsMax),
+		cache:         opt.Cache, hydrator: opt.Hydrator, lister: opt.Lister, states: opt.States, room: opt.Room, log: opt.Logger,
+		pages: newStamps(stampsMax), names: newStamps(stampsMax), looked: newStamps(stampsMax),
 	}
+	d.retries = newRetries(d.unkeep)
 	d.gone, d.finish = context.WithCancel(context.Background())
 	d.known.nodes.add(cache.RootIno)
 	// Subscribed before the kernel can know anything.
@@ -66,6 +68,7 @@ func (d *drive) OnUnmount() {
 			d.log.Warn("close file at unmount", "ino", f.Ino(), "error", err)
 		}
 	}
+	d.retries.drain()
 	d.dirs.drain()
 }
 
@@ -96,6 +99,15 @@ func (d *drive) list(ctx context.Context, ino cache.Ino) error {
 	return nil
 }
 
+// roomFor runs an operation that takes little room, and again as long as there is none and some is made.
+func (d *drive) roomFor(cancel <-chan struct{}, h *fuse.InHeader, op func() error) error {
+	err := op()
+	if errors.Is(err, cache.ErrNoSpace) {
+		err = d.room.MakeRoom(waiting(cancel, h), 0, op)
+	}
+	return err
+}
+
 // child is a name in a directory; an empty name: the directory alone.
 type child struct {
 	parent cache.Ino
@@ -105,7 +117,7 @@ type child struct {
 // listed runs an operation on names, and once more after it turned out that a directory it needs was never listed:
 // one of the parents, or, for removals and replacements, what the name itself stands for.
 func (d *drive) listed(cancel <-chan struct{}, h *fuse.InHeader, op func() error, at ...child) error {
-	err := op()
+	err := d.roomFor(cancel, h, op)
 	if !errors.Is(err, cache.ErrNotListed) {
 		return err
 	}
@@ -125,7 +137,7 @@ func (d *drive) listed(cancel <-chan struct{}, h *fuse.InHeader, op func() error
 			return err
 		}
 	}
-	return op()
+	return d.roomFor(cancel, h, op)
 }
 
 // tooLong reports a name that no directory can hold, which is an error of its own even in a lookup.

@@ -37,8 +37,8 @@ func (d *drive) Read(cancel <-chan struct{}, input *fuse.ReadIn, buf []byte) (fu
 		}
 	}
 	n, err := f.ReadAt(buf, off)
-	if errors.Is(err, cache.ErrNotLocal) {
-		n, err = d.fetch(waiting(cancel, &input.InHeader), f, buf, off)
+	if f.partial || errors.Is(err, cache.ErrNotLocal) {
+		n, err = d.afterRead(waiting(cancel, &input.InHeader), f, buf, off, n, err)
 	}
 	if err != nil && !errors.Is(err, io.EOF) {
 		return nil, d.fail("read", input.NodeId, err)
@@ -46,18 +46,51 @@ func (d *drive) Read(cancel <-chan struct{}, input *fuse.ReadIn, buf []byte) (fu
 	return fuse.ReadResultData(buf[:n]), fuse.OK
 }
 
-// fetch reads what is not here.
-func (d *drive) fetch(ctx context.Context, f *file, buf []byte, off int64) (int, error) {
-	if err := d.hydrator.Ensure(ctx, waiter(ctx), f.Ino(), off, int64(len(buf))); err != nil {
-		return 0, err
-	}
-	return f.ReadAt(buf, off)
+// readAt reads, and fetches what is not here.
+func (d *drive) readAt(ctx context.Context, f *file, buf []byte, off int64) (int, error) {
+	n, err := f.ReadAt(buf, off)
+	return d.afterRead(ctx, f, buf, off, n, err)
 }
 
-// withBytes runs an operation on a handle that may need the whole file, and once more when it does.
-func (d *drive) withBytes(ctx context.Context, f *file, op func() error) error {
+// afterRead is the other half of readAt, for what came of reading: of a file that is here there is nothing to do.
+func (d *drive) afterRead(ctx context.Context, f *file, buf []byte, off int64, n int, err error) (int, error) {
+	switch {
+	case errors.Is(err, cache.ErrNotLocal):
+		return d.fetch(ctx, f, buf, off)
+	case f.partial:
+		d.hydrator.Ahead(waiter(ctx), f.Ino(), f.Version(), off, int64(n))
+	}
+	return n, err
+}
+
+// fetch reads what is not here. On a full disk it is read without being kept.
+func (d *drive) fetch(ctx context.Context, f *file, buf []byte, off int64) (int, error) {
+	version := f.Version()
+	err := d.hydrator.Ensure(ctx, waiter(ctx), f.Ino(), off, int64(len(buf)))
+	if err == nil {
+		return f.ReadAt(buf, off)
+	}
+	if !errors.Is(err, cache.ErrNoSpace) {
+		return 0, err
+	}
+	n, err := d.hydrator.Through(ctx, waiter(ctx), f.Ino(), version, buf, off)
+	if f.Version() != version { // somebody has written to it since, so it is all here
+		return f.ReadAt(buf, off)
+	}
+	return n, err
+}
+
+// withBytes runs an operation on a handle that may need the whole file, or room for so many bytes, and again when it does.
+func (d *drive) withBytes(ctx context.Context, f *file, need int64, op func() error) error {
 	f.stop()
-	return d.completed(ctx, f.Ino(), op)
+	return d.completed(ctx, f.Ino(), need, op)
+}
+
+// pace has a program wait that writes more than can be sent.
+func (d *drive) pace(cancel <-chan struct{}, h *fuse.InHeader, n int64) {
+	if d.room.Paced() {
+		d.room.Pace(waiting(cancel, h), n)
+	}
 }
 
 // Write waits for the whole file if some of it is missing.
@@ -72,10 +105,15 @@ func (d *drive) Write(cancel <-chan struct{}, input *fuse.WriteIn, data []byte) 
 		}
 	}
 	d.tell(f)
+	if input.WriteFlags&fuse.WRITE_CACHE == 0 { // else it is no program that would wait
+		d.pace(cancel, &input.InHeader, int64(len(data)))
+	}
 	n, err := f.put(input, data)
-	if errors.Is(err, cache.ErrNotLocal) {
-		err = d.withBytes(waiting(cancel, &input.InHeader), f, func() error {
-			n, err = f.put(input, data)
+	if n == 0 && (errors.Is(err, cache.ErrNotLocal) || errors.Is(err, cache.ErrNoSpace)) {
+		err = d.withBytes(waiting(cancel, &input.InHeader), f, int64(len(data)), func() error {
+			if n, err = f.put(input, data); n > 0 {
+				return nil
+			}
 			return err
 		})
 	}
@@ -133,7 +171,13 @@ func (d *drive) Fallocate(cancel <-chan struct{}, input *fuse.FallocateIn) fuse.
 	if f == nil {
 		return fuse.EBADF
 	}
-	return d.fail("fallocate", input.NodeId, d.withBytes(waiting(cancel, &input.InHeader), f, func() error {
+	need := int64(input.Length)
+	if input.Mode&unix.FALLOC_FL_PUNCH_HOLE != 0 {
+		need = 0
+	} else {
+		d.pace(cancel, &input.InHeader, need)
+	}
+	return d.fail("fallocate", input.NodeId, d.withBytes(waiting(cancel, &input.InHeader), f, need, func() error {
 		return f.Allocate(input.Mode, int64(input.Offset), int64(input.Length))
 	}))
 }
@@ -148,12 +192,20 @@ func (d *drive) CopyFileRange(cancel <-chan struct{}, input *fuse.CopyFileRangeI
 		return 0, fuse.EINVAL
 	}
 	d.tell(dst)
+	length := min(input.Len, copyMax)
+	d.pace(cancel, &input.InHeader, int64(length))
 	ctx := waiting(cancel, &input.InHeader)
-	if err := d.withBytes(ctx, dst, dst.MarkWrite); err != nil {
+	if err := d.withBytes(ctx, dst, 0, dst.MarkWrite); err != nil {
 		return 0, d.fail("copy range", input.NodeIdOut, err)
 	}
-	n, err := d.copyRange(ctx, src, dst, int64(input.OffIn), int64(input.OffOut), int(min(input.Len, copyMax)))
-	if err != nil && n == 0 {
+	n := 0
+	err := d.room.MakeRoom(ctx, int64(length), func() (err error) {
+		if n, err = d.copyRange(ctx, src, dst, int64(input.OffIn), int64(input.OffOut), int(length)); n > 0 {
+			return nil
+		}
+		return err
+	})
+	if err != nil {
 		return 0, d.fail("copy range", input.NodeId, err)
 	}
 	return uint32(n), fuse.OK
@@ -165,8 +217,11 @@ func (d *drive) copyRange(ctx context.Context, src, dst *file, from, to int64, n
 		return d.copyBytes(ctx, src, dst, from, to, n)
 	}
 	done, err := unix.CopyFileRange(int(in.Fd()), &from, int(out.Fd()), &to, n, 0)
-	if errors.Is(err, unix.EOPNOTSUPP) || errors.Is(err, unix.EXDEV) || errors.Is(err, unix.ENOSYS) {
+	switch {
+	case errors.Is(err, unix.EOPNOTSUPP), errors.Is(err, unix.EXDEV), errors.Is(err, unix.ENOSYS):
 		return d.copyBytes(ctx, src, dst, from, to, n)
+	case errors.Is(err, unix.ENOSPC), errors.Is(err, unix.EDQUOT):
+		err = errors.Join(cache.ErrNoSpace, err)
 	}
 	return done, err
 }
@@ -176,10 +231,7 @@ func (d *drive) copyBytes(ctx context.Context, src, dst *file, from, to int64, n
 	buf := make([]byte, min(n, copyBuf))
 	for done < n {
 		part, at := buf[:min(n-done, len(buf))], from+int64(done)
-		got, err := src.ReadAt(part, at)
-		if errors.Is(err, cache.ErrNotLocal) {
-			got, err = d.fetch(ctx, src, part, at)
-		}
+		got, err := d.readAt(ctx, src, part, at)
 		if got == 0 && errors.Is(err, io.EOF) {
 			return done, nil
 		}

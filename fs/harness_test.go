@@ -32,6 +32,7 @@ type env struct {
 	hyd    *fakeHydrator
 	list   *fakeLister
 	states *fakeStates
+	room   *fakeRoom
 	silent bool // no notifications are sent
 }
 
@@ -53,7 +54,7 @@ func needFUSE(t *testing.T) {
 func mounted(t *testing.T, change ...func(*Options)) *env {
 	t.Helper()
 	needFUSE(t)
-	e := &env{t: t, mnt: filepath.Join(t.TempDir(), "mnt"), list: &fakeLister{}, states: &fakeStates{pins: map[cache.Ino]string{}}}
+	e := &env{t: t, mnt: filepath.Join(t.TempDir(), "mnt"), list: &fakeLister{}, states: &fakeStates{pins: map[cache.Ino]string{}}, room: &fakeRoom{}}
 	if err := os.Mkdir(e.mnt, 0o755); err != nil {
 		t.Fatal(err)
 	}
@@ -77,11 +78,11 @@ func mounted(t *testing.T, change ...func(*Options)) *env {
 
 func (e *env) mount(change ...func(*Options)) {
 	e.t.Helper()
-	opt := Options{Mountpoint: e.mnt, Cache: e.cache, Hydrator: e.hyd, Lister: e.list, States: e.states, Logger: slog.New(slog.NewTextHandler(testWriter{e.t}, nil))}
+	opt := Options{Mountpoint: e.mnt, Cache: e.cache, Hydrator: e.hyd, Lister: e.list, States: e.states, Room: e.room, Logger: slog.New(slog.NewTextHandler(testWriter{e.t}, nil))}
 	for _, c := range change {
 		c(&opt)
 	}
-	server, err := Mount(e.t.Context(), opt)
+	server, err := Mount(opt)
 	if err != nil {
 		e.t.Fatal(err)
 	}
@@ -233,12 +234,15 @@ type fakeHydrator struct {
 	mu      sync.Mutex
 	content map[cache.Ino][]byte
 	offline bool
-	hold    chan struct{} // not nil: fetches wait for it to be closed
-	script  func() error  // not nil: what the next Prepare does instead
+	hold    chan struct{}  // not nil: fetches wait for it to be closed
+	script  []func() error // what the next calls of Prepare do instead
 	refused func(off, n int64) bool
 
-	prepared, ensured, completed, waiting atomic.Int64
-	pid                                   atomic.Uint32 // who needed bytes last
+	full atomic.Bool // there is no room for what is fetched
+
+	prepared, ensured, completed, begun, through, waiting atomic.Int64
+	ahead                                                 atomic.Int64  // the end of what was read ahead of
+	pid                                                   atomic.Uint32 // who needed bytes last
 }
 
 func (h *fakeHydrator) set(ino cache.Ino, data []byte) {
@@ -259,11 +263,11 @@ func (h *fakeHydrator) setOffline(off bool) {
 	h.offline = off
 }
 
-// next has the next Prepare do something else.
-func (h *fakeHydrator) next(do func() error) {
+// next has the next calls of Prepare do something else, one after the other.
+func (h *fakeHydrator) next(do ...func() error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.script = do
+	h.script = append(h.script, do...)
 }
 
 // refuse has Ensure refuse ranges with EPERM; nil: none.
@@ -293,8 +297,9 @@ func (h *fakeHydrator) Prepare(cache.Ino) error {
 	h.prepared.Add(1)
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if do := h.script; do != nil {
-		h.script = nil
+	if len(h.script) > 0 {
+		do := h.script[0]
+		h.script = h.script[1:]
 		return do()
 	}
 	if h.offline {
@@ -309,11 +314,22 @@ func (h *fakeHydrator) Ensure(ctx context.Context, pid uint32, ino cache.Ino, of
 	return h.fill(ctx, ino, off, n, false)
 }
 
+func (h *fakeHydrator) Head(ctx context.Context, pid uint32, ino cache.Ino, n int64) error {
+	return h.Ensure(ctx, pid, ino, 0, n)
+}
+
 func (h *fakeHydrator) Complete(ctx context.Context, pid uint32, ino cache.Ino) error {
 	h.completed.Add(1)
 	h.pid.Store(pid)
 	return h.fill(ctx, ino, 0, 1<<40, true)
 }
+
+func (h *fakeHydrator) Begin(pid uint32, ino cache.Ino) {
+	h.begun.Add(1)
+	go func() { _ = h.Complete(context.Background(), pid, ino) }() // nobody waits for it
+}
+
+func (h *fakeHydrator) Ahead(_ uint32, _ cache.Ino, _ uint64, off, n int64) { h.ahead.Store(off + n) }
 
 func (h *fakeHydrator) fill(ctx context.Context, ino cache.Ino, off, n int64, whole bool) error {
 	h.mu.Lock()
@@ -325,6 +341,9 @@ func (h *fakeHydrator) fill(ctx context.Context, ino cache.Ino, off, n int64, wh
 	}
 	if offline {
 		return errnoError(syscall.ENETUNREACH)
+	}
+	if h.full.Load() {
+		return cache.ErrNoSpace
 	}
 	if hold != nil {
 		h.waiting.Add(1)
@@ -355,6 +374,38 @@ func (h *fakeHydrator) fill(ctx context.Context, ino cache.Ino, off, n int64, wh
 		err = f.Complete(cache.Hash{1})
 	}
 	return errors.Join(err, f.Close())
+}
+
+func (h *fakeHydrator) Through(_ context.Context, _ uint32, ino cache.Ino, version uint64, p []byte, off int64) (int, error) {
+	h.through.Add(1)
+	if n, err := h.cache.Attr(ino); err != nil || n.Version != version {
+		return 0, errors.Join(err, cache.ErrStale)
+	}
+	return bytes.NewReader(h.get(ino)).ReadAt(p, off)
+}
+
+// fakeRoom has the room that a test gives it.
+type fakeRoom struct {
+	made  atomic.Int64                                                     // how often it was asked to make room
+	make  atomic.Pointer[func(ctx context.Context, op func() error) error] // nil: there is none to be made
+	paced atomic.Bool
+	pace  func(ctx context.Context, n int64)
+}
+
+func (r *fakeRoom) Paced() bool { return r.paced.Load() }
+
+func (r *fakeRoom) Pace(ctx context.Context, n int64) { r.pace(ctx, n) }
+
+func (r *fakeRoom) MakeRoom(ctx context.Context, _ int64, op func() error) error {
+	err := op()
+	if !errors.Is(err, cache.ErrNoSpace) {
+		return err
+	}
+	r.made.Add(1)
+	if do := r.make.Load(); do != nil {
+		return (*do)(ctx, op)
+	}
+	return err
 }
 
 // fakeLister lists directories by a script.

@@ -11,6 +11,7 @@ import (
 	"runtime"
 	"strings"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -101,7 +102,7 @@ func serve(args []string) error {
 	if _, err := c.Mknod(cache.RootIno, "ready", cache.File, 0o600, 0, cache.Caller{}); err != nil {
 		return err
 	}
-	s, err := Mount(context.Background(), Options{Mountpoint: args[0], Cache: c, Hydrator: &fakeHydrator{}, Lister: &fakeLister{}, States: &fakeStates{}})
+	s, err := Mount(Options{Mountpoint: args[0], Cache: c, Hydrator: &fakeHydrator{}, Lister: &fakeLister{}, States: &fakeStates{}, Room: &fakeRoom{}})
 	if err != nil {
 		return err
 	}
@@ -129,3 +130,19 @@ func directRead(args []string) error {
 }
 
 func lines(s string) []string { return strings.Split(strings.TrimSpace(s), "\n") }
+
+// endsWhenKilled kills a program that waits for the mount.
+func endsWhenKilled(t *testing.T, cmd *exec.Cmd) {
+	t.Helper()
+	must(t, cmd.Process.Kill())
+	ended := make(chan struct{})
+	go func() {
+		_ = cmd.Wait() // it was killed
+		close(ended)
+	}()
+	select {
+	case <-ended:
+	case <-time.After(patience):
+		t.Fatal("a killed program hangs")
+	}
+}

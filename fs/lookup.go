@@ -26,7 +26,7 @@ func (d *drive) Lookup(cancel <-chan struct{}, header *fuse.InHeader, name strin
 	for range rereads {
 		since := d.known.taken.Load()
 		err = d.listed(cancel, header, func() (err error) {
-			e, err = d.cache.Lookup(parent, name)
+			e, err = d.find(parent, name, header.Pid)
 			return err
 		}, child{parent, name})
 		missing := errors.Is(err, cache.ErrNotFound)

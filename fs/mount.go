@@ -43,10 +43,11 @@ type Options struct {
 	Mountpoint string
 	// Cache is the drive. It must stay open until the mount is gone.
 	Cache *cache.Cache
-	// Hydrator, Lister and States are the ports; none may be nil.
+	// Hydrator, Lister, States and Room are the ports; none may be nil.
 	Hydrator Hydrator
 	Lister   Lister
 	States   States
+	Room     Room
 	// Logger receives what no program can be told; nil: discarded.
 	Logger *slog.Logger
 	// AllowOther lets other users in; as an ordinary user it needs user_allow_other in /etc/fuse.conf.
@@ -82,8 +83,8 @@ const elsewhereGrace = 5 * time.Second
 
 // Mount mounts the drive and serves it; it returns when the mount answers. A cache can be mounted once at a time. Errors are those of CheckMountpoint and of
 // mounting. The caller runs Server.Run until the mount is gone, else remote changes never reach the kernel.
-func Mount(ctx context.Context, opt Options) (*Server, error) {
-	if opt.Cache == nil || opt.Hydrator == nil || opt.Lister == nil || opt.States == nil {
+func Mount(opt Options) (*Server, error) {
+	if opt.Cache == nil || opt.Hydrator == nil || opt.Lister == nil || opt.States == nil || opt.Room == nil {
 		return nil, errors.New("mount: cache and ports must be given")
 	}
 	mountpoint, err := CheckMountpoint(opt.Mountpoint)
@@ -109,7 +110,7 @@ func Mount(ctx context.Context, opt Options) (*Server, error) {
 		server.Serve()
 		d.notifier.feed.Close() // before anybody can mount again: a cache has one feed
 	}()
-	if err := errors.Join(server.WaitMount(), ctx.Err()); err != nil {
+	if err := server.WaitMount(); err != nil {
 		return nil, errors.Join(fmt.Errorf("mount %s: %w", mountpoint, err), s.Unmount(true))
 	}
 	return s, nil

@@ -2,7 +2,6 @@ package fs
 
 import (
 	"bufio"
-	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -212,7 +211,7 @@ func TestStaleMountIsRecovered(t *testing.T) {
 
 func TestMountFailsCleanly(t *testing.T) {
 	t.Parallel()
-	if _, err := Mount(context.Background(), Options{Mountpoint: t.TempDir()}); err == nil {
+	if _, err := Mount(Options{Mountpoint: t.TempDir()}); err == nil {
 		t.Fatal("mounted without a cache")
 	}
 }

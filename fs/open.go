@@ -38,26 +38,34 @@ func (f *file) stop() {
 	}
 }
 
-// Open never fetches bytes. Reading needs an endpoint that could give the missing ones, and fails at once if there is
-// none; writing does not, because what is opened for writing is often only touched.
-func (d *drive) Open(_ <-chan struct{}, input *fuse.OpenIn, out *fuse.OpenOut) fuse.Status {
-	status := d.openNode(input, out)
-	if thread := cache.Ino(input.Pid); status == fuse.Status(syscall.ESTALE) {
-		d.retry.set(thread, 1)
+// openExec is the flag by which the kernel opens what it is to execute. It will be mapped, and be needed piece by piece.
+const openExec = 0x20
+
+// Open waits for no bytes, and but for a program that is started fetches none. Reading needs an endpoint that could give the
+// missing ones, and fails at once if there is none; writing does not, because what is opened for writing is often only
+// touched.
+func (d *drive) Open(cancel <-chan struct{}, input *fuse.OpenIn, out *fuse.OpenOut) fuse.Status {
+	status := d.openNode(cancel, input, out)
+	if status == fuse.Status(syscall.ESTALE) {
+		d.retries.begin(input.Pid)
 	} else {
-		d.retry.drop(thread)
+		d.retries.end(input.Pid)
 	}
 	return status
 }
 
-func (d *drive) openNode(input *fuse.OpenIn, out *fuse.OpenOut) fuse.Status {
+func (d *drive) openNode(cancel <-chan struct{}, input *fuse.OpenIn, out *fuse.OpenOut) fuse.Status {
 	ino := cache.Ino(input.NodeId)
 	mode := input.Flags & unix.O_ACCMODE
 	write, truncate := mode != unix.O_RDONLY, input.Flags&unix.O_TRUNC != 0
 	killSetid := input.Mode&fuse.OPEN_KILL_SUIDGID != 0
 	if truncate && !write {
 		zero := int64(0)
-		n, err := d.cache.SetAttr(ino, cache.Attrs{Size: &zero, NoSetid: killSetid})
+		var n cache.Node
+		err := d.roomFor(cancel, &input.InHeader, func() (err error) {
+			n, err = d.cache.SetAttr(ino, cache.Attrs{Size: &zero, NoSetid: killSetid})
+			return err
+		})
 		if err != nil {
 			return d.failNode("open", input.NodeId, err)
 		}
@@ -73,7 +81,7 @@ func (d *drive) openNode(input *fuse.OpenIn, out *fuse.OpenOut) fuse.Status {
 	}
 	f := &file{OpenFile: of, write: write}
 	held := of.Held()
-	if err := d.prepare(f, input); err != nil {
+	if err := d.prepare(cancel, f, input); err != nil {
 		return d.fail("open", input.NodeId, errors.Join(f.replaced(err), of.Close()))
 	}
 	f.way = d.ways.enter(ino)
@@ -128,7 +136,7 @@ func (d *drive) freshness(of *cache.OpenFile, pid uint32) freshness {
 	case d.looked.get(ino) == lookedBy(version, pid):
 	case pid == 0: // of another container: it cannot be told whether it tries again
 		return unsure
-	case d.retry.get(cache.Ino(pid)) != 0: // perhaps of another node, which took the place of the first one
+	case d.retries.on(pid): // perhaps of another node, which took the place of the first one
 		return unsure
 	default:
 		return again
@@ -147,10 +155,10 @@ func (d *drive) looks(n *cache.Node, pid uint32) {
 func lookedBy(version uint64, pid uint32) uint64 { return version<<22 | uint64(pid)&(1<<22-1) }
 
 // prepare does what open's flags ask for and sees to the bytes that are missing.
-func (d *drive) prepare(f *file, input *fuse.OpenIn) error {
+func (d *drive) prepare(cancel <-chan struct{}, f *file, input *fuse.OpenIn) error {
 	switch {
 	case input.Flags&unix.O_TRUNC != 0 && f.write:
-		if err := f.Truncate(0); err != nil {
+		if err := d.roomFor(cancel, &input.InHeader, func() error { return f.Truncate(0) }); err != nil {
 			return err
 		}
 		d.pages.follow(f.Ino(), f.Version())
@@ -166,13 +174,11 @@ func (d *drive) prepare(f *file, input *fuse.OpenIn) error {
 			return err
 		}
 	}
-	if pid := input.Pid; f.write {
-		f.complete = time.AfterFunc(completeAfter, func() {
-			// Whoever writes asks again and gets the error.
-			if err := d.hydrator.Complete(d.gone, pid, f.Ino()); err != nil {
-				d.log.Debug("complete file open for writing", "ino", f.Ino(), "error", err)
-			}
-		})
+	switch pid := input.Pid; {
+	case f.write:
+		f.complete = time.AfterFunc(completeAfter, func() { d.hydrator.Begin(pid, f.Ino()) })
+	case input.Flags&openExec != 0:
+		d.hydrator.Begin(pid, f.Ino())
 	}
 	return nil
 }

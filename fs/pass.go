@@ -155,6 +155,8 @@ func (d *drive) first(f *file, o opening) (bool, error) {
 		return false, nil
 	case o.flags&(unix.O_SYNC|unix.O_DSYNC) != 0 && f.write:
 		return false, nil // each write makes the index durable too
+	case f.write && d.room.Paced():
+		return false, nil // nobody could slow down the writes
 	case mode == unix.O_WRONLY && !o.emptied && !o.held:
 		return false, nil // so opens what appends a line, or only sets the times: it would be marked for nothing
 	case f.Missing(0, math.MaxInt64):

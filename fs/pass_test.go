@@ -31,7 +31,7 @@ func TestAfterTheFirstRefusalNothingIsPassed(t *testing.T) {
 	t.Parallel()
 	c, err := cache.Open(t.Context(), cache.Options{Dir: t.TempDir()})
 	must(t, err)
-	d := newDrive(Options{Cache: c, Logger: slog.New(slog.DiscardHandler)})
+	d := newDrive(Options{Cache: c, Room: &fakeRoom{}, Logger: slog.New(slog.DiscardHandler)})
 	r := &refuser{}
 	d.ways.init(r, true)
 	for _, name := range []string{"a", "b"} {

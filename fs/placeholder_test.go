@@ -105,6 +105,29 @@ func TestWritingCompletesTheFileFirst(t *testing.T) {
 	e.wantContent("by path", data[:10])
 }
 
+func TestToCutAFileOnlyWhatStaysIsFetched(t *testing.T) {
+	t.Parallel()
+	e := mounted(t)
+	data := bytes.Repeat([]byte("0123456789abcdef"), 1<<16)
+	e.placeholder(cache.RootIno, "handle", data)
+	e.placeholder(cache.RootIno, "path", data)
+	f := open(t, e.path("handle"), os.O_RDWR)
+	must(t, f.Truncate(1000))
+	must(t, f.Close())
+	must(t, os.Truncate(e.path("path"), 1000))
+	if n := e.hyd.completed.Load(); n != 0 {
+		t.Errorf("the whole file was fetched %d times", n)
+	}
+	for _, name := range []string{"handle", "path"} {
+		e.wantContent(name, data[:1000])
+		must(t, os.Truncate(e.path(name), 2000))
+		e.wantContent(name, append(bytes.Clone(data[:1000]), make([]byte, 1000)...))
+	}
+	e.placeholder(cache.RootIno, "longer", data)
+	must(t, os.Truncate(e.path("longer"), int64(len(data))+10))
+	e.wantContent("longer", append(bytes.Clone(data), make([]byte, 10)...))
+}
+
 func TestHoldingOpenForWritingStartsCompletion(t *testing.T) {
 	t.Parallel()
 	e := mounted(t)
@@ -114,6 +137,60 @@ func TestHoldingOpenForWritingStartsCompletion(t *testing.T) {
 		n, err := e.cache.Attr(ino)
 		return err == nil && n.Residency == cache.Full
 	})
+}
+
+func TestStartingAProgramStartsCompletion(t *testing.T) {
+	t.Parallel()
+	e := mounted(t)
+	program, err := os.ReadFile("/bin/true")
+	must(t, err)
+	ino := e.placeholder(cache.RootIno, "true", program)
+	must(t, os.Chmod(e.path("true"), 0o755))
+	f := open(t, e.path("true"), os.O_RDONLY)
+	must(t, f.Close())
+	if n := e.hyd.begun.Load(); n != 0 {
+		t.Fatalf("opened to be read, it was completed %d times", n)
+	}
+	// By a shell: this process serves the mount, and must not wait for it while it forks.
+	must(t, exec.Command("/bin/sh", "-c", `exec "$0"`, e.path("true")).Run())
+	if n := e.hyd.begun.Load(); n != 1 {
+		t.Errorf("started, it was completed %d times", n)
+	}
+	e.eventually("the file is here", func() bool {
+		n, err := e.cache.Attr(ino)
+		return err == nil && n.Residency == cache.Full
+	})
+}
+
+func TestReadsOfWhatIsHereAreToldWhileSomethingIsMissing(t *testing.T) {
+	t.Parallel()
+	e := mounted(t)
+	data := bytes.Repeat([]byte("0123456789abcdef"), 1<<16)
+	e.placeholder(cache.RootIno, "f", data)
+	e.write("here", data)
+	first := open(t, e.path("f"), os.O_RDONLY)
+	got := make([]byte, 100_000)
+	_, err := first.ReadAt(got, 0)
+	must(t, err)
+	ensured := e.hyd.ensured.Load()
+	// Another open drops the kernel's pages of what was not verified.
+	second := open(t, e.path("f"), os.O_RDONLY)
+	_, err = second.ReadAt(got, 0)
+	must(t, err)
+	if !bytes.Equal(got, data[:len(got)]) {
+		t.Error("it reads wrong")
+	}
+	if end := e.hyd.ahead.Load(); end < int64(len(got))/2 {
+		t.Errorf("told of reads up to %d", end)
+	}
+	if n := e.hyd.ensured.Load(); n > ensured+1 { // the kernel's read-ahead may want more
+		t.Errorf("what was here was waited for %d times", n-ensured)
+	}
+	e.hyd.ahead.Store(0)
+	e.wantContent("here", data)
+	if end := e.hyd.ahead.Load(); end != 0 {
+		t.Errorf("of a file that is here, told of reads up to %d", end)
+	}
 }
 
 func TestUnreachableEndpoint(t *testing.T) {
@@ -186,17 +263,7 @@ func TestBlockedReadIsInterruptible(t *testing.T) {
 		cmd := helper(t, "read", e.path("f"))
 		must(t, cmd.Start())
 		e.eventually("the read waits", func() bool { return e.hyd.waiting.Load() == 1 })
-		must(t, cmd.Process.Kill())
-		ended := make(chan struct{})
-		go func() {
-			_ = cmd.Wait() // it was killed
-			close(ended)
-		}()
-		select {
-		case <-ended:
-		case <-time.After(patience):
-			t.Fatal("a killed program hangs")
-		}
+		endsWhenKilled(t, cmd)
 	})
 	// Everything else works meanwhile.
 	var st unix.Statfs_t

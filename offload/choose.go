@@ -67,11 +67,14 @@ func (v *Eviction) spared(c candidate, now int64) bool {
 			})
 		})
 	}
-	// A time of change that is still to come says nothing.
-	recent := func(at int64) bool { return at > now-int64(v.KeepRecent) && at <= now }
 	return c.Ino == 0 || c.Writing || c.Size < v.MinSize || len(c.names) == 0 || c.intent == cache.Pinned ||
-		v.KeepRecent > 0 && (recent(c.Used) || recent(c.Mtime)) ||
+		v.recent(c.Used, now) || v.recent(c.Mtime, now) ||
 		len(v.Include) > 0 && !matches(v.Include) || matches(v.Exclude)
+}
+
+// recent reports whether a time is too near for what was used or changed then to go. One that is still to come says nothing.
+func (v *Eviction) recent(at, now int64) bool {
+	return v.KeepRecent > 0 && at > now-int64(v.KeepRecent) && at <= now
 }
 
 // rank is how strongly an intent keeps bytes here.

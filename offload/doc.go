@@ -5,10 +5,12 @@
 //
 // Words: a file is none, partial or full by its residency. A flight is one request to an endpoint for one range of one
 // version, shared by all who wait for any of it. A transfer is the durable wish to have a whole file here.
+// A turn is the place of a flight among all: what a reader waits for comes before what a person fetched, that before what is
+// pinned, then new versions of what was here, and last what nobody asked for yet.
 // A walk goes through what is below a pinned directory and makes transfers of what is missing.
 //
-// Lock order: Hydrator.mu, then file.mu; no call into the cache or the source is made under Hydrator.mu, and none that
-// waits under file.mu. The lease of a node is the cache's: a file being hydrated counts as read.
+// Lock order: file.mu, then Hydrator.mu; gate.mu and panes.mu are leaves. No call into the cache or the source is made under
+// Hydrator.mu, and none that waits under file.mu. The lease of a node is the cache's: a file being hydrated counts as read.
 //
 // Readers is the face to the mount: it looks which program asks, by package caller, and gives thumbnailers, indexers and what a
 // person's list names no more than the head of what is not here. Only missing bytes are a question.

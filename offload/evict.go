@@ -18,6 +18,11 @@ type evictor struct {
 	rules Eviction
 	free  func() (int64, error) // of the disk, to us
 
+	asks   chan roomAsk
+	ended  chan struct{} // closed when run has ended
+	wanted int64         // bytes that somebody waits for
+	came   looked        // to that, at the last look
+
 	online, all sweep
 
 	found    level     // when it last looked
@@ -27,8 +32,10 @@ type evictor struct {
 }
 
 const (
-	// lookEvery is how often the disk and the idle are looked at. What is added above the budget is told at once.
-	lookEvery = 2 * time.Second
+	// lookEvery is how often the disk and the idle are looked at, pressedEvery while writers wait for what is sent. What is
+	// added above the budget is told at once.
+	lookEvery    = 2 * time.Second
+	pressedEvery = 500 * time.Millisecond
 	// evictPage is how many contents are read in one transaction.
 	evictPage = 100
 	// evictRound is how many files are dropped before the room is looked at again.
@@ -39,7 +46,10 @@ const (
 )
 
 func newEvictor(m *Manager, rules Eviction) *evictor {
-	e := &evictor{m: m, rules: rules, resting: make(map[cache.Ino]time.Time)}
+	e := &evictor{
+		m: m, rules: rules, resting: make(map[cache.Ino]time.Time),
+		asks: make(chan roomAsk), ended: make(chan struct{}),
+	}
 	e.online.online = true
 	e.free = func() (int64, error) {
 		s, err := m.cache.StatFS()
@@ -53,34 +63,118 @@ func (m *Manager) Budget() int64 { return m.evict.rules.Budget }
 
 // run looks again and again until ctx ends. What fails is tried again.
 func (e *evictor) run(ctx context.Context) error {
+	defer func() {
+		close(e.ended)
+		e.m.pace.set(false, 0)
+	}()
 	if e.rules.off() {
 		return nil
 	}
+	var asked []roomAsk
 	for ctx.Err() == nil {
+		e.wanted = 0
+		for _, a := range asked {
+			e.wanted = max(e.wanted, a.bytes)
+		}
 		wake, err := e.look(ctx)
 		if err != nil && ctx.Err() == nil {
 			e.m.log.Error("eviction failed", "error", err)
 		}
-		timer := time.NewTimer(lookEvery)
-		select {
-		case <-wake:
-		case <-timer.C:
-		case <-ctx.Done():
+		for _, a := range asked {
+			a.came <- e.came
 		}
-		timer.Stop()
+		asked = e.wait(ctx, wake)
 	}
 	return nil
 }
 
+// wait returns when it is time to look again, and for whom.
+func (e *evictor) wait(ctx context.Context, wake <-chan struct{}) (asked []roomAsk) {
+	every := lookEvery
+	if e.m.Paced() {
+		every = pressedEvery
+	}
+	timer := time.NewTimer(every)
+	defer timer.Stop()
+	select {
+	case <-wake:
+	case <-timer.C:
+	case a := <-e.asks:
+		asked = append(asked, a)
+	case <-ctx.Done():
+	}
+	for {
+		select {
+		case a := <-e.asks:
+			asked = append(asked, a)
+		default:
+			return asked
+		}
+	}
+}
+
+// roomAsk is somebody who needs so many bytes of the disk.
+type roomAsk struct {
+	bytes int64
+	came  chan looked // cap 1
+}
+
+// looked is what came of a look.
+type looked struct {
+	freed int64 // bytes
+	all   bool  // nothing was passed over because it was looked at a moment ago
+	over  bool  // nobody looks any more
+}
+
+// ask has bytes dropped whatever room the disk has, in one look. Nothing came of one that takes too long.
+func (e *evictor) ask(ctx context.Context, bytes int64) (looked, error) {
+	a := roomAsk{bytes, make(chan looked, 1)}
+	limit := time.NewTimer(e.m.timeout)
+	defer limit.Stop()
+	for asks := e.asks; ; {
+		select {
+		case asks <- a:
+			asks = nil
+		case came := <-a.came:
+			return came, nil
+		case <-limit.C:
+			return looked{}, nil
+		case <-e.ended:
+			return looked{over: true}, nil
+		case <-ctx.Done():
+			return looked{}, ctx.Err()
+		}
+	}
+}
+
+// poke is ask of somebody who does not wait. If a look is under way, it was asked for already.
+func (e *evictor) poke() {
+	select {
+	case e.asks <- roomAsk{leastRoom, make(chan looked, 1)}:
+	default:
+	}
+}
+
 // look drops what has to go now, and returns what tells that more came than may be here.
 func (e *evictor) look(ctx context.Context) (wake <-chan struct{}, err error) {
-	e.online.begin(e.m.now())
-	e.all.begin(e.m.now())
+	rest := minSweepRest
+	if e.wanted > 0 || e.m.Paced() {
+		rest = 0
+		// What was sent a moment ago may go when it is synced here.
+		if err := e.m.cache.SyncContents(ctx); err != nil {
+			e.m.log.Warn("contents not synced to make room", "error", err)
+		}
+	}
+	online, all := e.online.begin(e.m.now(), rest), e.all.begin(e.m.now(), rest)
+	e.came = looked{all: online && all}
 	var files, bytes, wanted int64
 	var found level
 	for more := true; more && err == nil; {
 		var excess, n, freed int64
-		if excess, err = e.excess(files > 0); err != nil || excess <= 0 && e.rules.Idle == 0 {
+		if excess, err = e.excess(files > 0); err != nil {
+			break
+		}
+		if excess = max(excess, e.wanted-bytes); excess <= 0 && e.rules.Idle == 0 {
 			break
 		}
 		if files == 0 {
@@ -97,16 +191,35 @@ func (e *evictor) look(ctx context.Context) (wake <-chan struct{}, err error) {
 		}
 		files, bytes = files+n, bytes+freed
 	}
+	e.came.freed, e.came.all = bytes, e.came.all && err == nil
 	if files > 0 {
+		e.m.full.Store(0)
 		e.m.log.Info("dropped local bytes to make room", "files", files, "bytes", bytes, "wanted", wanted,
 			"here", found.here, "pinned", found.pinned, "free", found.free)
 	}
 	over, xerr := e.excess(false)
+	xerr = errors.Join(xerr, e.press(over))
 	limit := e.rules.Budget + e.pinned
 	if over > 0 || xerr != nil || e.rules.Budget == 0 {
 		limit = cache.Unlimited // what comes now changes nothing: time may
 	}
 	return e.m.cache.BytesAbove(limit), errors.Join(err, xerr)
+}
+
+// press has writers wait if more is here than may be only as long as it is not sent, and it is being sent.
+func (e *evictor) press(over int64) error {
+	var unsent int64
+	if over > 0 && e.m.source.Sending() {
+		err := e.m.cache.Survey(func(tx *cache.Tx) (err error) {
+			unsent, err = tx.DirtyBytes()
+			return err
+		})
+		if err != nil {
+			return err
+		}
+	}
+	e.m.pace.set(over > 0 && over <= unsent, e.m.source.Sent())
+	return nil
 }
 
 // excess is how many bytes have to go.

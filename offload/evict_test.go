@@ -56,7 +56,7 @@ func (x *evictTest) synced() {
 // look lets the evictor work once, a while later.
 func (x *evictTest) look() {
 	x.Helper()
-	x.now.add(maxSweepRest)
+	x.now.add(max(maxSweepRest, unprovedRest))
 	_, err := x.m.evict.look(context.Background())
 	x.ok(err)
 }
@@ -270,6 +270,15 @@ func TestIdleFilesGoAndRecentOnesStay(t *testing.T) {
 	y.now.add(time.Hour)
 	y.look()
 	y.stay()
+
+	const ahead = 40 * 24 * time.Hour
+	z := newEvictTest(t, Options{Eviction: Eviction{Budget: 1, KeepRecent: time.Hour}})
+	z.now.add(ahead)
+	z.here(cache.RootIno, 1000, "of a clock that was ahead")
+	z.now.add(-ahead)
+	z.here(cache.RootIno, 1000, "a")
+	z.look()
+	z.stay("a")
 }
 
 func TestTheDiskIsFreedToTheHighWatermark(t *testing.T) {

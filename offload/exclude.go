@@ -104,7 +104,14 @@ func (m *Manager) mayHide(e cache.Entry) error {
 		case e.Node.Writing:
 			return skipped("is being written")
 		}
-		return unsent(tx, e.Ino)
+		if err := unsent(tx, e.Node); err != nil {
+			return err
+		}
+		items, err := tx.OpenItemsOf(e.ID)
+		if err == nil && len(items) > 0 { // also where only one of several endpoints waits
+			err = skipped("has changes that are not sent yet")
+		}
+		return err
 	})
 	if err == nil && m.cache.InUse(e.Ino).Writers > 0 {
 		err = skipped("is open for writing")

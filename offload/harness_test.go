@@ -5,7 +5,9 @@ import (
 	"context"
 	"errors"
 	"io"
+	"slices"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -20,10 +22,15 @@ type endpoint struct {
 	mu       sync.Mutex
 	files    map[cache.Ino][]byte
 	fetches  []cache.Range
+	asked    []cache.Ino // whose they were
+	copies   int         // how many copies there are, named from 1 on; 0: one
 	offline  error
 	corrupt  int           // how many fetches still give wrong bytes
+	spoilt   bool          // the first copy gives wrong bytes
 	fail     error         // what every fetch answers
+	lost     cache.Ino     // of which every fetch fails
 	gate     chan struct{} // not nil: each piece waits for a token
+	free     bool          // fetches that begin now wait for none
 	deaf     bool          // does not listen to its context
 	piece    int           // bytes a read gives at most; 0: all
 	noProof  error
@@ -31,39 +38,67 @@ type endpoint struct {
 	proved   func()
 	prove    func(cache.Ino) (int, error)  // not nil: answers in place of the two above
 	holds    func(cache.Ino) (bool, error) // not nil: answers Holds
+	sent     atomic.Int64
+	sending  atomic.Bool
 }
+
+// testClock is a time that passes when a test says so.
+type testClock struct{ now atomic.Int64 }
+
+func newTestClock() *testClock {
+	c := &testClock{}
+	c.now.Store(time.Unix(1_000_000, 0).UnixNano())
+	return c
+}
+
+func (c *testClock) Now() time.Time { return time.Unix(0, c.now.Load()) }
+
+func (c *testClock) pass(d time.Duration) { c.now.Add(int64(d)) }
 
 var errOffline = errors.New("unplugged")
 
-func (s *endpoint) Fetch(ctx context.Context, ino cache.Ino, _ uint64, off, n int64) (io.ReadCloser, error) {
+func (s *endpoint) Fetch(
+	ctx context.Context, ino cache.Ino, _ uint64, off, n int64, shunned []cache.BindingID,
+) (io.ReadCloser, cache.BindingID, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.fetches = append(s.fetches, cache.Range{Off: off, Len: n})
+	s.fetches, s.asked = append(s.fetches, cache.Range{Off: off, Len: n}), append(s.asked, ino)
 	if s.offline != nil {
-		return nil, s.offline
+		return nil, 0, s.offline
 	}
 	if s.fail != nil {
-		return nil, s.fail
+		return nil, 0, s.fail
+	}
+	if ino == s.lost {
+		return nil, 0, errOffline
+	}
+	from := cache.BindingID(1)
+	for s.copies > int(from) && slices.Contains(shunned, from) {
+		from++
 	}
 	data := bytes.Clone(s.files[ino][off : off+n])
-	if s.corrupt > 0 && n > 0 {
+	switch {
+	case s.corrupt > 0 && n > 0:
 		s.corrupt--
 		data[n/2] ^= 1
+	case s.spoilt && from == 1:
+		data[n/2] ^= 1
 	}
-	return &stream{ctx: ctx, s: s, data: data}, nil
+	return &stream{ctx: ctx, s: s, data: data, free: s.free}, from, nil
 }
 
 type stream struct {
 	ctx  context.Context
 	s    *endpoint
 	data []byte
+	free bool
 }
 
 func (r *stream) Read(p []byte) (int, error) {
 	if len(r.data) == 0 {
 		return 0, io.EOF
 	}
-	if r.s.gate != nil {
+	if r.s.gate != nil && !r.free {
 		done := r.ctx.Done()
 		if r.s.deaf {
 			done = nil
@@ -117,6 +152,10 @@ func (s *endpoint) HashKnown(ino cache.Ino, _ uint64) (cache.Hash, bool) {
 	defer s.mu.Unlock()
 	return blake3.Sum256(s.files[ino]), !s.unhashed
 }
+
+func (s *endpoint) Sent() int64 { return s.sent.Load() }
+
+func (s *endpoint) Sending() bool { return s.sending.Load() }
 
 func (s *endpoint) fetched() []cache.Range {
 	s.mu.Lock()
@@ -250,6 +289,8 @@ func (d *drive) read(ino cache.Ino, off, n int64) ([]byte, error) {
 	for {
 		k, err := o.ReadAt(buf, off)
 		if !errors.Is(err, cache.ErrNotLocal) {
+			v := version{ino, o.Version()}
+			d.m.follow(v, off+n, d.m.passes(v, off, n))
 			if errors.Is(err, io.EOF) {
 				err = nil
 			}

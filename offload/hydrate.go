@@ -4,20 +4,27 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"vdfs/cache"
+	"vdfs/internal/clock"
 )
 
 const (
 	// smallFile is the largest file that is fetched in one request and verified before anybody sees a byte of it.
 	smallFile = 1 << 20
-	// Read-ahead begins with the first and doubles up to the second while reads are sequential.
-	minWindow = 128 << 10
-	maxWindow = 8 << 20
+	// minFetch is what a read of a large file brings at least.
+	minFetch = 64 << 10
+	// Read-ahead is so many times what was read in order, up to windowMax: what an endpoint a tenth of a second away that gives
+	// 100 MB/s has on its way while it is asked in pieces.
+	eager     = 4
+	windowMax = 48 << 20
+	// stray is how far a read may be from where the last one ended and be one in order: the kernel's read-ahead mixes them up.
+	stray = 1 << 20
 	// mistrust is how long a version that failed verification is not fetched again.
 	mistrust = time.Minute
 )
@@ -27,6 +34,7 @@ type Hydrator struct {
 	cache   *cache.Cache
 	source  Source
 	now     cache.Clock
+	steady  clock.Steady
 	log     *slog.Logger
 	timeout time.Duration
 
@@ -35,8 +43,13 @@ type Hydrator struct {
 	cancel context.CancelFunc
 	work   sync.WaitGroup
 
-	front, back chan struct{} // a token for each fetch under way, of those with and without somebody waiting
-	progress    atomic.Int64  // when any byte last arrived
+	gate     *gate
+	progress atomic.Int64 // when any byte last arrived
+	full     atomic.Int64 // by steady, as progress: until when nothing is fetched for readers that is to be kept, as the disk is full
+	wantRoom func()       // asks for room without waiting for it
+
+	panes panes
+	notes notes
 
 	mu     sync.Mutex
 	files  map[version]*file
@@ -51,9 +64,9 @@ type version struct {
 
 func newHydrator(o Options) *Hydrator {
 	h := &Hydrator{
-		cache: o.Cache, source: o.Source, now: o.Clock, log: o.Logger, timeout: o.Timeout,
-		front: make(chan struct{}, o.Parallel), back: make(chan struct{}, o.Background),
-		files: make(map[version]*file),
+		cache: o.Cache, source: o.Source, now: o.Clock, steady: clock.Begin(), log: o.Logger, timeout: o.Timeout,
+		gate: newGate(o.Parallel, o.Background), files: make(map[version]*file), wantRoom: func() {},
+		panes: panes{all: make(map[piece]*pane), freed: make(chan struct{})},
 	}
 	h.ctx, h.cancel = context.WithCancel(context.Background())
 	return h
@@ -82,14 +95,21 @@ func (h *Hydrator) Prepare(ino cache.Ino) error {
 }
 
 // Ensure returns when the n bytes from off are here, as far as the file goes. Behind them more is fetched while reads are
-// sequential. Errors are ErrUnreachable, ErrStalled, ErrMismatch, what the source says, or ctx's own.
+// sequential. It waits for no room on the disk: cache.ErrNoSpace. Other errors are ErrUnreachable, ErrStalled, ErrMismatch,
+// what the source says, or ctx's own.
 func (h *Hydrator) Ensure(ctx context.Context, ino cache.Ino, off, n int64) error {
 	return h.hydrate(ctx, ino, func(f *file) error { return f.ensure(ctx, off, n) })
 }
 
+// Head returns when the first n bytes of a file are here, and fetches nothing else for that. Of a small file they were
+// verified with the whole, which is not kept.
+func (h *Hydrator) Head(ctx context.Context, ino cache.Ino, n int64) error {
+	return h.hydrate(ctx, ino, func(f *file) error { return f.head(ctx, n) })
+}
+
 // Complete returns when the whole file is here and verified.
 func (h *Hydrator) Complete(ctx context.Context, ino cache.Ino) error {
-	return h.hydrate(ctx, ino, func(f *file) error { return f.complete(ctx, true) })
+	return h.hydrate(ctx, ino, func(f *file) error { return f.complete(ctx, blocked) })
 }
 
 // overtaken is how often a wait starts again because the file got another version under it.
@@ -106,8 +126,27 @@ func (h *Hydrator) hydrate(ctx context.Context, ino cache.Ino, wait func(*file) 
 			break
 		}
 	}
+	if errors.Is(err, cache.ErrNoSpace) {
+		h.noteFull()
+	}
 	if err != nil {
 		return fmt.Errorf("hydrate node %d: %w", ino, withErrnoOrContext(err))
+	}
+	return nil
+}
+
+// noteFull remembers that there was no room, and asks for some.
+func (h *Hydrator) noteFull() {
+	now := h.steady.Now()
+	if until := h.full.Load(); int64(now) >= until && h.full.CompareAndSwap(until, int64(now+fullFor)) {
+		h.wantRoom()
+	}
+}
+
+// room is cache.ErrNoSpace if there was none a moment ago.
+func (h *Hydrator) room() error {
+	if int64(h.steady.Now()) < h.full.Load() {
+		return cache.ErrNoSpace
 	}
 	return nil
 }
@@ -117,6 +156,25 @@ func withErrnoOrContext(err error) error {
 		return err
 	}
 	return withErrno(err)
+}
+
+// fetch has take read n bytes from off of a version. from is the copy that gives them.
+func (h *Hydrator) fetch(ctx context.Context, v version, off, n int64, take func(r io.Reader, from cache.BindingID) error) error {
+	r, from, err := h.source.Fetch(ctx, v.ino, v.n, off, n, h.shunned(v))
+	if err != nil {
+		return err
+	}
+	err = take(r, from)
+	if cerr := r.Close(); err == nil && cerr != nil {
+		h.log.Debug("close of a fetch failed", "ino", uint64(v.ino), "error", cerr) // all bytes were read and are checked
+	}
+	return err
+}
+
+// mayBe reports whether a whole with this hash can be the version: as far as anybody knows.
+func (h *Hydrator) mayBe(v version, sum cache.Hash) bool {
+	want, known := h.source.HashKnown(v.ino, v.n)
+	return !known || want == sum
 }
 
 // acquire finds or makes the shared state of a file's present version; nil: all of it is here.
@@ -133,13 +191,13 @@ func (h *Hydrator) acquire(ino cache.Ino) (*file, error) {
 	}
 	v := version{ino, n.Version}
 	h.mu.Lock()
-	if err := h.habits.trusted(v, h.now().UnixNano()); err != nil {
+	if err = h.fetchable(v); err != nil {
 		h.mu.Unlock()
 		return nil, err
 	}
 	f := h.files[v]
 	if f == nil {
-		f = &file{h: h, v: v, changed: make(chan struct{})}
+		f = &file{h: h, v: v, changed: make(chan struct{}), chunk: chunkMin}
 		h.files[v] = f
 	}
 	f.refs++
@@ -183,59 +241,4 @@ func (h *Hydrator) Hydrating(ino cache.Ino) bool {
 		}
 	}
 	return false
-}
-
-// habits remembers how files were read lately, and which failed verification: as much as habitsMax files.
-type habits struct {
-	of    map[version]*habit
-	order []version // ring, oldest at at
-	at    int
-}
-
-const habitsMax = 512
-
-// habit is how one version of a file is read.
-type habit struct {
-	next, window int64 // where a sequential reader goes on, and how far ahead of it is fetched
-	failed       int64 // when it last failed verification
-}
-
-// get finds or makes a habit. Hydrator.mu is held.
-func (s *habits) get(v version) *habit {
-	if hb := s.of[v]; hb != nil {
-		return hb
-	}
-	if s.of == nil {
-		s.of = make(map[version]*habit)
-		s.order = make([]version, habitsMax)
-	}
-	delete(s.of, s.order[s.at])
-	s.order[s.at] = v
-	s.at = (s.at + 1) % len(s.order)
-	hb := &habit{}
-	s.of[v] = hb
-	return hb
-}
-
-func (s *habits) trusted(v version, now int64) error {
-	if hb := s.of[v]; hb != nil && hb.failed != 0 && now-hb.failed < int64(mistrust) {
-		return ErrMismatch
-	}
-	return nil
-}
-
-// read notes a read and answers how many bytes from off to fetch: what was asked for, and more while reads go on about
-// where the last one ended. Several requests of one program's read-ahead may come out of order.
-func (hb *habit) read(off, n int64) int64 {
-	near := hb.window > 0 && off >= hb.next-maxWindow && off <= hb.next+hb.window || off == 0
-	switch {
-	case !near || hb.window == 0:
-		hb.window = minWindow
-	case off+n > hb.next:
-		hb.window = min(2*hb.window, maxWindow)
-	}
-	if !near || off+n > hb.next {
-		hb.next = off + n
-	}
-	return max(n, hb.window)
 }

@@ -22,7 +22,8 @@ func (d *drive) move(from cache.Ino, name string, to cache.Ino) {
 // has waits until the queue is empty and then checks what is here.
 func (d *drive) has(what string, e cache.Entry, want cache.Residency) {
 	d.Helper()
-	d.eventually("an empty queue", func() bool { return d.queued() == 0 && d.walksLeft() == 0 })
+	// In this order: a walk queues what it finds before it is gone.
+	d.eventually("an empty queue", func() bool { return d.walksLeft() == 0 && d.queued() == 0 })
 	if got := d.node(e.Ino).Residency; got != want {
 		d.Errorf("%s: %s is %v, want %v", what, e.Name, got, want)
 	}

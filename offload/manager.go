@@ -11,8 +11,9 @@ import (
 
 // Source gives the bytes that are not here. The syncer is one. Its errors may carry an errno.
 type Source interface {
-	// Fetch streams n bytes from off of a version of a node. All bytes are of that version, or the stream fails.
-	Fetch(ctx context.Context, ino cache.Ino, version uint64, off, n int64) (io.ReadCloser, error)
+	// Fetch streams n bytes from off of a version of a node, and names the copy that they are from. All bytes are of that
+	// version, or the stream fails. Copies that are shunned are asked only if no other can be had.
+	Fetch(ctx context.Context, ino cache.Ino, version uint64, off, n int64, shunned []cache.BindingID) (io.ReadCloser, cache.BindingID, error)
 	// Reachable says at once whether the node's present version could be fetched now; it asks nobody.
 	Reachable(ino cache.Ino) error
 	// Prove has endpoints prove, now, that they store exactly this version, and counts those that do; none is an error. Of a
@@ -22,6 +23,10 @@ type Source interface {
 	Holds(ctx context.Context, ino cache.Ino, version uint64, h cache.Hash) (bool, error)
 	// HashKnown is the BLAKE3 that the version must have, if anybody knows it.
 	HashKnown(ino cache.Ino, version uint64) (cache.Hash, bool)
+	// Sent is a number that grows with every byte of the drive's own changes that an endpoint takes. It costs nothing.
+	Sent() int64
+	// Sending reports whether any of them is on its way, or could be within seconds.
+	Sending() bool
 }
 
 // Options are what a Manager is made with.
@@ -32,7 +37,7 @@ type Options struct {
 	Logger *slog.Logger // nil: discarded
 	// Timeout is how long a fetch may go without a byte; 0: 30 s.
 	Timeout time.Duration
-	// Parallel bounds the fetches that programs wait for, Background those that nobody does; 0: 16 and 4.
+	// Parallel bounds the fetches under way, Background those among them that are for transfers; 0: 16 and 8.
 	Parallel, Background int
 	// MinCopies is how many endpoints have to prove that they store a version before it is dropped here; 0: 1.
 	MinCopies int
@@ -53,6 +58,7 @@ type Manager struct {
 	adoptions  adoptions
 	minCopies  int
 	evict      *evictor
+	pace       pace
 }
 
 // New makes a Manager. It starts nothing.
@@ -70,7 +76,7 @@ func New(o Options) *Manager {
 		o.Parallel = 16
 	}
 	if o.Background == 0 {
-		o.Background = 4
+		o.Background = 8
 	}
 	m := &Manager{
 		Hydrator: newHydrator(o), cache: o.Cache, source: o.Source, now: o.Clock, log: o.Logger, background: o.Background,
@@ -78,5 +84,7 @@ func New(o Options) *Manager {
 	}
 	m.adoptions.ended = make(chan struct{}, 1)
 	m.evict = newEvictor(m, o.Eviction)
+	m.pace.stalled = -1
+	m.wantRoom = m.evict.poke
 	return m
 }

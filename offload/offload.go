@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"sync"
 
 	"golang.org/x/sync/errgroup"
@@ -257,39 +256,47 @@ func (m *Manager) droppable(ino cache.Ino, o OffloadOptions) (n cache.Node, here
 		if pinned && !o.IncludePinned {
 			return skipped("is pinned")
 		}
-		return unsent(tx, ino)
+		return unsent(tx, n)
 	})
 	return n, here, err
 }
 
-// unsent refuses a node of which any name has work that is not done.
-func unsent(tx *cache.Tx, ino cache.Ino) error {
-	names, err := tx.DentriesOf(ino)
+// unsent refuses a node whose present version no endpoint was given yet. Others may still wait for it: they are given it from
+// that one then.
+func unsent(tx *cache.Tx, n cache.Node) error {
+	names, err := tx.DentriesOf(n.Ino)
 	if err != nil {
 		return err
 	}
-	bound := false
+	waiting, bound := map[cache.LegID]bool{}, map[cache.LegID]bool{}
 	for _, d := range names {
 		items, err := tx.OpenItemsOf(d.ID)
 		if err != nil {
 			return err
 		}
-		if slices.ContainsFunc(items, func(it cache.Item) bool { return it.Status == cache.ItemConflicted }) {
-			return skipped("is in conflict")
-		}
-		if len(items) > 0 {
-			return skipped("has changes that are not sent yet")
+		for _, it := range items {
+			if it.Status == cache.ItemConflicted {
+				return skipped("is in conflict")
+			}
+			waiting[it.Leg] = true
 		}
 		bindings, err := tx.BindingsOf(d.ID)
 		if err != nil {
 			return err
 		}
-		bound = bound || len(bindings) > 0
+		for _, b := range bindings {
+			bound[b.Leg] = bound[b.Leg] || b.LocalVersion == n.Version
+		}
 	}
-	if !bound {
-		return skipped("no endpoint has it")
+	for leg, has := range bound {
+		if !waiting[leg] && (has || len(waiting) == 0) {
+			return nil
+		}
 	}
-	return nil
+	if len(waiting) > 0 {
+		return skipped("has changes that are not sent yet")
+	}
+	return skipped("no endpoint has it")
 }
 
 func (m *Manager) computeHash(ctx context.Context, n cache.Node) error {

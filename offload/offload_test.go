@@ -115,6 +115,53 @@ func TestOffloadKeepsWhatMayNotGoAndSaysWhy(t *testing.T) {
 	d.skips(own, "no endpoint has it")
 }
 
+// TestWhatOneStorageHasMayGoThoughAnotherWaits has a second storage that was not given a file yet.
+func TestWhatOneStorageHasMayGoThoughAnotherWaits(t *testing.T) {
+	t.Parallel()
+	d := newDrive(t, Options{})
+	var second cache.LegID
+	d.update(func(tx *cache.Tx) error {
+		first, _, err := tx.ConduitByName("home")
+		if err != nil {
+			return err
+		}
+		legs := []cache.Leg{{Endpoint: "backup"}}
+		err = tx.CreateConduit(&cache.Conduit{UUID: "v", Name: "backup", Place: first.Place, Policy: "offload", Enabled: true}, legs)
+		second = legs[0].ID
+		return err
+	})
+	e := d.remote(cache.RootIno, "f", pattern(100))
+	d.full(e)
+	mark := func(leg cache.LegID) {
+		t.Helper()
+		d.update(func(tx *cache.Tx) error { return tx.MarkLocalOn(leg, e.ID) })
+	}
+	unsent := func(want bool) {
+		t.Helper()
+		d.update(func(tx *cache.Tx) error {
+			h, err := tx.Holding(e.ID, 1)
+			if h.Unsent != want {
+				t.Errorf("unsent is %v, want %v", h.Unsent, want)
+			}
+			return err
+		})
+	}
+	unsent(false)
+	mark(second)
+	unsent(false)
+	mark(d.leg)
+	unsent(true)
+	d.skips(e, "not sent")
+	d.update(func(tx *cache.Tx) error { return tx.DeleteAllItems(d.leg) })
+	d.s.prove = func(cache.Ino) (int, error) { return 1, nil }
+	d.m.minCopies = 2
+	d.skips(e, "1 of 2 copies")
+	d.m.minCopies = 1
+	if r := d.offload(e.ID, OffloadOptions{}); r.Files != 1 || d.node(e.Ino).Residency != cache.None {
+		t.Errorf("what the first has was kept: %+v", r)
+	}
+}
+
 func TestAConflictedFileIsKept(t *testing.T) {
 	t.Parallel()
 	d := newDrive(t, Options{})

@@ -11,7 +11,7 @@ import (
 	"vdfs/cache"
 )
 
-// Keys of transfers: who wants the bytes. A pin's is void when the pin is gone, a fetch's is not.
+// Keys of transfers: who wants the bytes, beside cache.RefreshKey. A pin's is void when the pin is gone, the others are not.
 const (
 	keyPin   = ""
 	keyFetch = "fetch"
@@ -122,8 +122,12 @@ func (m *Manager) walkPins(ctx context.Context) error {
 	return err
 }
 
-// waitEvery bounds how often Wait counts while bytes arrive: a walk of a large tree is not free.
-const waitEvery = 250 * time.Millisecond
+// Wait counts at most every waitEvery while bytes arrive, and rests countRest times as long as that took: a walk of a large
+// tree is not free. When nothing is queued any more it counts at once.
+const (
+	waitEvery = 250 * time.Millisecond
+	countRest = 10
+)
 
 // Wait returns when nothing at or below the dentries is missing, or with ctx's error. report, if given, is told now and
 // then what is left, and why it cannot be had. Somebody else has queued it: Fetch.
@@ -137,9 +141,8 @@ func (m *Manager) WaitForPin(ctx context.Context, report func(Missing), ids ...c
 }
 
 func (m *Manager) wait(ctx context.Context, into reach, report func(Missing), ids []cache.DentryID) error {
-	ticker := time.NewTicker(waitEvery)
-	defer ticker.Stop()
 	for {
+		begun := time.Now()
 		left, err := m.missing(ctx, into, ids)
 		if err != nil {
 			return fmt.Errorf("wait for bytes: %w", err)
@@ -150,10 +153,29 @@ func (m *Manager) wait(ctx context.Context, into reach, report func(Missing), id
 		if left.Files == 0 {
 			return nil
 		}
+		if err := m.untilCount(ctx, begun.Add((1+countRest)*time.Since(begun))); err != nil {
+			return err
+		}
+	}
+}
+
+// untilCount waits until it is worth counting again what is missing, at the latest until a time.
+func (m *Manager) untilCount(ctx context.Context, latest time.Time) error {
+	ticker := time.NewTicker(waitEvery)
+	defer ticker.Stop()
+	for {
 		select {
 		case <-ticker.C:
 		case <-ctx.Done():
 			return ctx.Err()
+		}
+		queued := false
+		err := m.cache.View(func(tx *cache.Tx) (err error) {
+			_, queued, err = tx.NextTransferTime(false)
+			return err
+		})
+		if err != nil || !queued || !time.Now().Before(latest) {
+			return err
 		}
 	}
 }

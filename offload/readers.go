@@ -34,16 +34,73 @@ func (r *Readers) Ensure(ctx context.Context, pid uint32, ino cache.Ino, off, n 
 	who := r.callers.Of(pid)
 	return r.bring(ctx, who, ino, cache.Range{Off: off, Len: n}, func(f *file) error {
 		if who.Limited() {
-			return f.head(ctx)
+			return f.first(ctx)
 		}
 		return f.ensure(ctx, off, n)
 	})
 }
 
+// Through reads what is not here of a version of a file, and cannot be kept as the disk is full.
+func (r *Readers) Through(ctx context.Context, pid uint32, ino cache.Ino, version uint64, p []byte, off int64) (int, error) {
+	most := int64(paneSize)
+	if r.callers.Of(pid).Limited() {
+		n, err := r.m.cache.Attr(ino)
+		if err == nil && min(off+int64(len(p)), n.Size) > headSize {
+			err = ErrHeadOnly
+		}
+		if err != nil {
+			return 0, fmt.Errorf("read node %d past the disk: %w", ino, err)
+		}
+		most = headSize
+	}
+	return r.m.through(ctx, ino, version, p, off, most)
+}
+
+// Head is Hydrator.Head for a process.
+func (r *Readers) Head(ctx context.Context, pid uint32, ino cache.Ino, n int64) error {
+	return r.bring(ctx, r.callers.Of(pid), ino, cache.Range{Len: n}, func(f *file) error { return f.head(ctx, n) })
+}
+
 // Complete is Hydrator.Complete for a process.
 func (r *Readers) Complete(ctx context.Context, pid uint32, ino cache.Ino) error {
 	whole := cache.Range{Len: math.MaxInt64}
-	return r.bring(ctx, r.callers.Of(pid), ino, whole, func(f *file) error { return f.complete(ctx, true) })
+	return r.bring(ctx, r.callers.Of(pid), ino, whole, func(f *file) error { return f.complete(ctx, blocked) })
+}
+
+// Begin has the whole fetched for a process that will need it, and waits for nothing.
+func (r *Readers) Begin(pid uint32, ino cache.Ino) {
+	h := r.m.Hydrator
+	if h.ctx.Err() != nil {
+		return
+	}
+	h.work.Go(func() {
+		who := r.callers.Of(pid)
+		if who.Limited() {
+			return // it gets what it may when it asks
+		}
+		whole := cache.Range{Len: math.MaxInt64}
+		err := r.bring(h.ctx, who, ino, whole, func(f *file) error { return f.complete(h.ctx, ahead) })
+		if err != nil && h.ctx.Err() == nil { // whoever reads or writes asks again and gets the error
+			h.log.Debug("background completion failed", "ino", uint64(ino), "error", err)
+		}
+	})
+}
+
+// Ahead tells of a read of bytes that are here, of a version of which others may be missing: while reads are in order, what
+// follows comes before anybody waits for it, but not for a process that is limited. It waits for nothing.
+func (r *Readers) Ahead(pid uint32, ino cache.Ino, ver uint64, off, n int64) {
+	v := version{ino, ver}
+	window := r.m.passes(v, off, n)
+	if window == 0 {
+		return
+	}
+	who := r.callers.Of(pid)
+	if who.Limited() {
+		return
+	}
+	if begun := r.m.follow(v, off+n, window); begun > 0 && who.Background() {
+		r.note(who, ino, begun)
+	}
 }
 
 // bring waits for a range on behalf of somebody who may have it, and notes who it was with the bytes.
@@ -61,7 +118,7 @@ func (r *Readers) bring(ctx context.Context, who caller.Caller, ino cache.Ino, a
 		if !who.Background() {
 			return wait(f)
 		}
-		before := f.fill.Bytes()
+		before := f.coming()
 		err := wait(f)
 		r.count(who, ino, before, f)
 		return err
@@ -87,18 +144,12 @@ func (f *file) lacksBehindHead(at cache.Range) bool {
 	return off < end && len(f.fill.Missing(off, end-off)) > 0
 }
 
-// head waits for the first bytes only, and lets nothing follow them. A file that has no others becomes whole.
-func (f *file) head(ctx context.Context) error {
+// first waits for the head only, and lets nothing follow it. A file that has nothing else becomes whole.
+func (f *file) first(ctx context.Context) error {
 	if f.fill.Size() <= headSize {
-		return f.complete(ctx, true)
+		return f.complete(ctx, blocked)
 	}
-	return f.await(ctx, func() (*flight, error) {
-		missing := f.fill.Missing(0, headSize)
-		if len(missing) == 0 {
-			return nil, nil
-		}
-		return f.launch(missing[0].Off, missing[0].End(), true), nil
-	})
+	return f.awaitHead(ctx, headSize, false)
 }
 
 // Opened is what comes of it that a person opened a file: an online one is dropped no longer before others. It is part of

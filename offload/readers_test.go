@@ -61,6 +61,7 @@ func TestAThumbnailerGetsTheHeadAndAPersonEverything(t *testing.T) {
 	if got := d.s.fetched(); len(got) != 1 || got[0] != (cache.Range{Len: headSize}) {
 		t.Fatalf("fetched %v, want the head", got)
 	}
+	d.eventually("nobody fetches", func() bool { return !d.m.Hydrating(e.Ino) })
 	if n := d.node(e.Ino); n.Residency != cache.Partial {
 		t.Fatalf("residency %v", n.Residency)
 	}

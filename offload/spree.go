@@ -18,7 +18,7 @@ const (
 
 const (
 	spreeQuiet = 10 * time.Minute // between two reports about one program
-	spreeKept  = time.Hour        // how long a report is shown
+	spreeKept  = noteKept         // how long a report is shown
 	spreesMax  = 64               // programs that are watched at a time
 )
 
@@ -46,6 +46,9 @@ func (s *sprees) note(who caller.Caller, ino cache.Ino, counted, now int64) stri
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	p := s.get(who.Program, now)
+	if now < p.since { // the clock has been set back
+		p.since, p.reported = 0, 0
+	}
 	if p.reported != 0 && now-p.reported < int64(spreeQuiet) {
 		return ""
 	}
@@ -103,9 +106,9 @@ func (s *sprees) get(program string, now int64) *spree {
 // Notes are the reports of the last hour, a sentence each, for people.
 func (r *Readers) Notes() []string {
 	now := r.m.now().UnixNano()
+	out := r.m.notes.recent(now)
 	r.spree.mu.Lock()
 	defer r.spree.mu.Unlock()
-	var out []string
 	for _, p := range r.spree.of {
 		if p.reported != 0 && now-p.reported < int64(spreeKept) {
 			out = append(out, p.text)
@@ -116,14 +119,19 @@ func (r *Readers) Notes() []string {
 
 // count watches what came of a wait. Where a quarter of a file is here the rest follows by itself.
 func (r *Readers) count(who caller.Caller, ino cache.Ino, before int64, f *file) {
-	now, size := f.fill.Bytes(), f.fill.Size()
+	now, size := f.coming(), f.fill.Size()
 	if quarter := size / 4; !who.Limited() && now >= quarter {
 		now = size
 		if before >= quarter {
 			before = size
 		}
 	}
-	text := r.spree.note(who, ino, max(now-before, 0), r.m.now().UnixNano())
+	r.note(who, ino, max(now-before, 0))
+}
+
+// note counts bytes that come for a program in the background.
+func (r *Readers) note(who caller.Caller, ino cache.Ino, n int64) {
+	text := r.spree.note(who, ino, n, r.m.now().UnixNano())
 	if text == "" {
 		return
 	}

@@ -1,6 +1,7 @@
 package offload
 
 import (
+	"math"
 	"time"
 
 	"vdfs/cache"
@@ -19,18 +20,27 @@ type sweep struct {
 }
 
 // How soon a sweep may begin again: after sweepShare times what it cost, within the others. A drive that is full of what may
-// not go costs no more than that for being looked at.
+// not go costs no more than that for being looked at. While somebody waits for room it may cost pressedShare times as much.
 const (
-	sweepShare   = 100
+	sweepShare   = 50
+	pressedShare = 20
 	minSweepRest = 15 * time.Second
-	maxSweepRest = 10 * time.Minute
+	maxSweepRest = time.Minute
 )
 
-// begin starts again from what was not opened for the longest time, if it is time to.
-func (s *sweep) begin(now time.Time) {
-	if rest := min(max(sweepShare*s.cost, minSweepRest), maxSweepRest); now.Sub(s.began) >= rest {
+// begin starts again from what was not opened for the longest time if it is time to, which is not before least, and tells
+// whether it did. Usually least is minSweepRest.
+func (s *sweep) begin(now time.Time, least time.Duration) bool {
+	share := time.Duration(sweepShare)
+	if least < minSweepRest {
+		share /= pressedShare
+	}
+	rest := min(max(share*s.cost, least), maxSweepRest)
+	again := now.Sub(s.began) >= rest
+	if again {
 		*s = sweep{online: s.online, began: now}
 	}
+	return again
 }
 
 // next takes from a sweep what goes next to free that many bytes, and what is idle; none: that is all.
@@ -69,8 +79,12 @@ func (e *evictor) read(s *sweep, bytes, idle int64) (more bool, err error) {
 		}
 		now := e.m.now().UnixNano()
 		for _, k := range all {
-			if bytes <= 0 && k.Used >= idle || e.rules.KeepRecent > 0 && k.Used > now-int64(e.rules.KeepRecent) {
+			switch {
+			case bytes <= 0 && k.Used >= idle:
 				return nil // nor may what follows
+			case e.rules.recent(k.Used, now): // nor may what follows, but for what was used when the clock was ahead
+				s.used, s.content, more = now, math.MaxInt64, true
+				return nil
 			}
 			s.used, s.content = k.Used, k.Content
 			c, err := e.candidate(tx, k)

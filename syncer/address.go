@@ -2,6 +2,7 @@ package syncer
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -30,39 +31,78 @@ func (l *leg) idOf(e remote.Entry) string {
 }
 
 // address is how the endpoint knows the object id now: its own id, or the path
-// made of the names on the way to the root.
-func (l *leg) address(tx *cache.Tx, id string) (remote.ItemID, error) {
+// made of the names on the way to the root, anchored at the directory it is in.
+func (l *leg) address(tx *cache.Tx, id string) (remote.ItemID, error) { return l.route(tx, id, 1) }
+
+// dirAddress is the address of a directory for what is done in it: anchored at
+// itself.
+func (l *leg) dirAddress(tx *cache.Tx, id string) (remote.ItemID, error) { return l.route(tx, id, 0) }
+
+// route is the address of an object, anchored at the directory that is so many
+// names above it. The endpoint refuses what is meant for another directory than
+// the one that is there: it may have been moved away since it was looked at, and
+// another have come to its path.
+func (l *leg) route(tx *cache.Tx, id string, above int) (remote.ItemID, error) {
 	if l.caps.StableID {
 		return remote.ItemID(id), nil
 	}
-	var names []string
+	way, plain, err := tx.BasePath(l.id, id)
+	if err == nil && !plain {
+		way, err = l.observedPath(tx, id)
+	}
+	if err != nil {
+		return "", err
+	}
+	names := make([]string, len(way))
+	for i, w := range way {
+		names[i] = w.Name
+	}
+	a := remote.Address{Path: strings.Join(names, "/")}
+	if n := len(way) - above; n > 0 {
+		a.Dir, a.Ident = strings.Join(names[:n], "/"), way[n-1].Ident
+	}
+	return a.ID(), nil
+}
+
+// observedPath are the names by which an object is reached as last observed.
+func (l *leg) observedPath(tx *cache.Tx, id string) (way []cache.Waymark, err error) {
+	of := id
 	for range maxDepth {
 		if id == rootID {
-			for i, j := 0, len(names)-1; i < j; i, j = i+1, j-1 {
-				names[i], names[j] = names[j], names[i]
-			}
-			return remote.ItemID("p:" + strings.Join(names, "/")), nil
+			slices.Reverse(way)
+			return way, nil
 		}
 		o, err := l.object(tx, id)
 		if err != nil {
-			return "", err
+			return nil, err
 		}
 		if o == nil {
-			return "", fmt.Errorf("address of %s: %w", id, remote.ErrNotFound)
+			return nil, fmt.Errorf("address of %s: %w", of, remote.ErrNotFound)
 		}
-		names = append(names, o.Name)
-		id = o.Parent
+		w := cache.Waymark{Name: o.Name}
+		if o.Kind == cache.Dir {
+			w.Ident = o.Ident
+		}
+		way, id = append(way, w), o.Parent
 	}
-	return "", fmt.Errorf("address of %s: %w", id, errCycle)
+	return nil, fmt.Errorf("address of %s: %w", of, errCycle)
+}
+
+// within is the address of an entry of the directory at dir, anchored as that is.
+func (l *leg) within(dir remote.ItemID, e remote.Entry) remote.ItemID {
+	if l.caps.StableID {
+		return e.ID
+	}
+	return remote.Within(dir, e)
 }
 
 // pathNames are the names on the way from the root to a path address.
 func pathNames(addr remote.ItemID) []string {
-	p := strings.TrimPrefix(string(addr), "p:")
-	if p == "" {
+	a, ok := remote.ParseAddress(addr)
+	if !ok || a.Path == "" {
 		return nil
 	}
-	return strings.Split(p, "/")
+	return strings.Split(a.Path, "/")
 }
 
 // object is the endpoint's object as last observed: the observed row if there
@@ -138,8 +178,9 @@ func (l *leg) childAt(tx *cache.Tx, parent, name string) (*cache.Observed, error
 	return nil, nil
 }
 
-// children calls yield for each object in a directory of the endpoint, as last observed, until it returns false.
-func (l *leg) children(tx *cache.Tx, parent string, yield func(o cache.Observed, b *cache.Binding) bool) error {
+// children calls yield for each object in a directory of the endpoint, as last observed and without its tag, until it returns
+// false.
+func (l *leg) children(tx *cache.Tx, parent string, yield func(o cache.Observed) bool) error {
 	p, ok, err := tx.BindingOfRemote(l.id, parent)
 	if err != nil {
 		return err
@@ -149,21 +190,20 @@ func (l *leg) children(tx *cache.Tx, parent string, yield func(o cache.Observed,
 		return err
 	}
 	for after := ""; ok; {
-		page, err := tx.BindingChildren(p.ID, after, pageSize)
+		page, err := tx.BaseChildren(l.id, parent, p.ID, after, pageSize)
 		if err != nil {
 			return err
 		}
-		for i := range page {
-			b := &page[i]
-			after = b.RemoteName
+		for _, o := range page {
+			after = o.Name
 			if len(some) > 0 { // else there is nothing to look for, a million times over in a look at everything
-				if _, over, err := tx.Observed(l.id, b.RemoteID); err != nil {
+				if _, over, err := tx.Observed(l.id, o.RemoteID); err != nil {
 					return err
 				} else if over {
 					continue
 				}
 			}
-			if !yield(baseHalf(*b, parent), b) {
+			if !yield(o) {
 				return nil
 			}
 		}
@@ -181,7 +221,7 @@ func (l *leg) children(tx *cache.Tx, parent string, yield func(o cache.Observed,
 			if o.Gone {
 				continue
 			}
-			if !yield(o, nil) {
+			if !yield(o) {
 				return nil
 			}
 		}

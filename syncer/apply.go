@@ -16,31 +16,32 @@ const (
 )
 
 // apply carries out one operation on the drive or the base, in the step's transaction.
-func (t *step) apply(op plan.Op, c *plan.Conflict) error {
+func (t *step) apply(op plan.Op) error {
+	t.dirs.forget(op)
 	switch op.Kind {
 	case plan.OpCreateLocal:
-		return t.createLocal(op, c)
+		return t.createLocal(op)
 	case plan.OpRestoreLocal:
 		return t.restoreLocal(op)
 	case plan.OpUpdateLocal:
 		return t.updateLocal(op)
 	case plan.OpSplitLoser:
-		return t.splitLoser(op, c)
+		return t.splitLoser(op)
 	case plan.OpMoveLocal:
-		return t.moveLocal(op, c)
+		return t.moveLocal(op)
 	case plan.OpSetLocalMeta:
 		return t.setLocalMeta(op)
 	case plan.OpDeleteLocal:
 		return t.deleteLocal(op)
 	case plan.OpRenameAside:
-		return t.renameAside(op, c)
+		return t.renameAside(op)
 	case plan.OpParkLocal:
 		e, err := t.entry(op.Dentry)
 		if err != nil {
 			return err
 		}
 		return t.tx.MoveDentry(e.ID, e.Parent, t.l.parkName(fmt.Sprint(e.ID)))
-	case plan.OpBind, plan.OpAgree, plan.OpDisown, plan.OpRebindRemote, plan.OpRebindLocal:
+	case plan.OpBind, plan.OpAgree, plan.OpDisown, plan.OpRebindRemote, plan.OpRebindLocal, plan.OpMarkRelease:
 		return t.putAfter(op)
 	case plan.OpUnbind:
 		return t.unbind(op)
@@ -66,6 +67,11 @@ func (t *step) directory(b plan.BindingID) (cache.Ino, error) {
 // save writes a binding as the planner wants it, with the tokens of the object
 // as last observed, and forgets the observed row if nothing of it is left to do.
 func (t *step) save(id cache.BindingID, a plan.Binding) (cache.Binding, error) {
+	return t.saveAs(id, a, func(*cache.Binding) {})
+}
+
+// saveAs is save for who knows more of the object.
+func (t *step) saveAs(id cache.BindingID, a plan.Binding, more func(*cache.Binding)) (cache.Binding, error) {
 	var b cache.Binding
 	if id != 0 {
 		old, ok, err := t.tx.Binding(id)
@@ -82,7 +88,11 @@ func (t *step) save(id cache.BindingID, a plan.Binding) (cache.Binding, error) {
 	b.ID, b.Leg, b.Dentry, b.RemoteID, b.Parent = id, t.l.id, cache.DentryID(a.Dentry), string(a.Remote), cache.BindingID(a.Parent)
 	b.RemoteName, b.Kind, b.Content, b.Hash, b.Size = a.RemoteName, cache.Kind(a.Kind), a.RemoteContent, tokenHash(a.RemoteHash), a.RemoteSize
 	b.Mtime, b.Mode, b.Target = a.RemoteMeta.Mtime, a.RemoteMeta.Mode, a.RemoteMeta.Target
+	b.Releasing = a.Releasing
 	b.LocalName, b.LocalVersion, b.LocalMtime, b.LocalMode = a.LocalName, a.LocalVersion, a.LocalMeta.Mtime, a.LocalMeta.Mode
+	if b.Parent == 0 { // which to the planner is no directory, and here would be the root's
+		b.Parent = cache.NoParent
+	}
 	if p, ok, err := t.tx.Binding(b.Parent); err != nil {
 		return b, err
 	} else if ok {
@@ -93,8 +103,14 @@ func (t *step) save(id cache.BindingID, a plan.Binding) (cache.Binding, error) {
 	} else if ok && !o.Gone && o.Content == b.Content {
 		b.Tag, b.Ident = o.Tag, o.Ident
 	}
+	more(&b)
 	if err := t.tx.PutBinding(&b); err != nil {
 		return b, err
+	}
+	if id == 0 && releases(t.rules) && b.Dentry != 0 {
+		if err := t.tx.EnsureItem(t.l.id, b.ID, b.Dentry); err != nil { // it is to be released
+			return b, err
+		}
 	}
 	return b, t.clear(b.RemoteID)
 }
@@ -146,15 +162,20 @@ func (t *step) placeholder(o cache.Observed, m plan.Meta) cache.Node {
 		n.Residency = cache.Full
 	}
 	t.setMeta(&n, m)
-	if o.Mtime != 0 {
-		n.Mtime, n.Atime = o.Mtime, o.Mtime
+	if at, told := t.l.mtimeOf(o); told {
+		n.Mtime, n.Atime = at, at
 	}
 	return n
 }
 
+// mtimeOf is the time that an endpoint tells of an object; false: it tells none. Where times can be set, 0 is one, too.
+func (l *leg) mtimeOf(o cache.Observed) (at int64, told bool) {
+	return o.Mtime, o.Mtime != 0 || o.Kind == cache.File && l.caps.MtimeGrain > 0
+}
+
 // setMeta gives n what the endpoint can keep of m, and leaves the rest as it is.
 func (t *step) setMeta(n *cache.Node, m plan.Meta) {
-	have := t.l.keep(n.Mode, n.Mtime, "")
+	have := t.l.keep(remote.KnownMode(n.Mode), n.Mtime, "")
 	if n.Kind != cache.Symlink && m.Mode != 0 && have.Mode != m.Mode {
 		if t.l.caps.Perm == remote.PermFull {
 			n.Mode = n.Mode&^0o777 | m.Mode&0o777
@@ -164,7 +185,7 @@ func (t *step) setMeta(n *cache.Node, m plan.Meta) {
 			n.Mode &^= 0o111
 		}
 	}
-	if n.Kind == cache.File && m.Mtime != 0 && have.Mtime != m.Mtime {
+	if n.Kind == cache.File && have.Mtime != m.Mtime {
 		n.Mtime = m.Mtime
 	}
 }
@@ -181,16 +202,13 @@ func (t *step) observed(id plan.RemoteID) (cache.Observed, error) {
 	return *o, nil
 }
 
-func (t *step) createLocal(op plan.Op, c *plan.Conflict) error {
+func (t *step) createLocal(op plan.Op) error {
 	o, err := t.observed(op.Remote)
 	if err != nil {
 		return err
 	}
-	d, err := t.make(op, t.placeholder(o, op.Meta), 0)
-	if err != nil {
-		return err
-	}
-	return t.record(c, op, d, "")
+	t.met.winner, err = t.make(op, t.placeholder(o, op.Meta), 0)
+	return err
 }
 
 // make puts a new node where an operation wants it, and binds it.
@@ -207,9 +225,8 @@ func (t *step) make(op plan.Op, n cache.Node, id cache.BindingID) (cache.DentryI
 	if err != nil {
 		return 0, err
 	}
-	a := op.After
-	a.Dentry, a.LocalName = plan.DentryID(d), name
-	return d, t.finish(id, a, ino)
+	op.After.Dentry, op.After.LocalName = plan.DentryID(d), name
+	return d, t.finish(id, op, ino)
 }
 
 // destination is where an operation of the drive puts its object: the directory, and the name or a conflict name made from it.
@@ -217,20 +234,33 @@ func (t *step) destination(op plan.Op) (dir cache.Ino, name string, err error) {
 	if dir, err = t.directory(op.Parent); err != nil || !op.Aside {
 		return dir, op.Name, err
 	}
-	name, err = t.conflictName(dir, op.Name)
+	name, err = t.otherName(dir, op)
 	return dir, name, err
 }
 
 // finish saves a binding whose local half is the node as it is now.
-func (t *step) finish(id cache.BindingID, a plan.Binding, ino cache.Ino) error {
+func (t *step) finish(id cache.BindingID, op plan.Op, ino cache.Ino) error {
 	n, err := t.tx.Node(ino)
 	if err != nil {
 		return err
 	}
-	a.LocalVersion = n.Version
-	a.LocalMeta = t.l.keep(n.Mode, n.Mtime, n.Target)
+	a := op.After
+	a.LocalVersion, a.LocalMeta = n.Version, t.agreedMeta(op, n)
 	_, err = t.save(id, a)
 	return err
+}
+
+// agreedMeta are the metadata of a node as they are now, but for those that only the drive has changed: they are not agreed
+// because something else was, and stay to be sent.
+func (t *step) agreedMeta(op plan.Op, n cache.Node) plan.Meta {
+	m, base := t.l.keep(remote.KnownMode(n.Mode), n.Mtime, n.Target), op.After.LocalMeta
+	if base.Mode != op.Meta.Mode {
+		m.Mode = base.Mode
+	}
+	if base.Mtime != op.Meta.Mtime {
+		m.Mtime = base.Mtime
+	}
+	return m
 }
 
 func (t *step) restoreLocal(op plan.Op) error {
@@ -240,7 +270,7 @@ func (t *step) restoreLocal(op plan.Op) error {
 	}
 	n := t.placeholder(o, op.Meta)
 	n.Listing = cache.Listed // its children were known before it went
-	_, err = t.make(op, n, cache.BindingID(op.Binding))
+	t.met.winner, err = t.make(op, n, cache.BindingID(op.Binding))
 	return err
 }
 
@@ -259,6 +289,12 @@ func (t *step) updateLocal(op plan.Op) error {
 	if use.Writers > 0 {
 		return errHeldOpen
 	}
+	if op.Trash {
+		t.met = parties{winner: e.ID, ours: ofNode(t.l.e.Device, e.Node)}
+		if err := t.keepLoser(e, "replaced by another version"); err != nil {
+			return err
+		}
+	}
 	if e.Node.Kind == cache.Symlink || use.Readers > 0 || e.Node.Nlink > 1 {
 		if e.Ino, err = t.replaceNode(e, o, op.Meta); err != nil {
 			return err
@@ -266,16 +302,19 @@ func (t *step) updateLocal(op plan.Op) error {
 	} else if err := t.replaceContent(e.Node, o, op.Meta); err != nil {
 		return err
 	}
-	return t.finish(cache.BindingID(op.Binding), op.After, e.Ino)
+	return t.finish(cache.BindingID(op.Binding), op, e.Ino)
 }
 
-// replaceContent makes a node, which nobody uses, a placeholder of the endpoint's version.
+// replaceContent gives a node, which nobody uses, the endpoint's version: what was fetched of it, else a placeholder.
 func (t *step) replaceContent(n cache.Node, o cache.Observed, m plan.Meta) error {
 	mtime := n.Mtime
-	if o.Mtime != 0 {
-		mtime = o.Mtime
+	if at, told := t.l.mtimeOf(o); told {
+		mtime = at
 	}
 	if err := t.tx.ReplaceContent(n.Ino, o.Size, mtime, o.Hash); err != nil {
+		return err
+	}
+	if err := t.fill(n.Ino, o); err != nil {
 		return err
 	}
 	n, err := t.tx.Node(n.Ino)
@@ -298,15 +337,26 @@ func (t *step) replaceNode(e cache.Entry, o cache.Observed, m plan.Meta) (cache.
 	}
 	n.Version = e.Node.Version + 1
 	ino, err := t.tx.InsertNode(n)
+	if err == nil {
+		err = t.fill(ino, o)
+	}
 	if err != nil {
 		return 0, err
 	}
 	return ino, t.tx.SetDentryNode(e.ID, ino)
 }
 
+// fill gives a node that was just given a version what was fetched of that.
+func (t *step) fill(ino cache.Ino, o cache.Observed) error {
+	if s := t.l.fetches.ready(o); s != nil {
+		return t.tx.FillWith(ino, s)
+	}
+	return nil
+}
+
 // splitLoser keeps both versions: the name stays with the endpoint's, the
 // drive's goes on under a conflict name and is sent as a new file.
-func (t *step) splitLoser(op plan.Op, c *plan.Conflict) error {
+func (t *step) splitLoser(op plan.Op) error {
 	o, err := t.observed(op.Remote)
 	if err != nil {
 		return err
@@ -330,16 +380,14 @@ func (t *step) splitLoser(op plan.Op, c *plan.Conflict) error {
 	if err != nil {
 		return err
 	}
-	if err := t.finish(cache.BindingID(op.Binding), op.After, ino); err != nil {
+	if err := t.finish(cache.BindingID(op.Binding), op, ino); err != nil {
 		return err
 	}
-	if err := t.tx.EnsureItem(t.l.id, 0, loser); err != nil {
-		return err
-	}
-	return t.record(c, op, e.ID, name)
+	t.met = parties{winner: e.ID, aside: loser}
+	return t.tx.EnsureItem(t.l.id, 0, loser)
 }
 
-func (t *step) moveLocal(op plan.Op, c *plan.Conflict) error {
+func (t *step) moveLocal(op plan.Op) error {
 	dir, name, err := t.destination(op)
 	if err != nil {
 		return err
@@ -349,10 +397,9 @@ func (t *step) moveLocal(op plan.Op, c *plan.Conflict) error {
 	}
 	a := op.After
 	a.LocalName = name
-	if _, err := t.save(cache.BindingID(op.Binding), a); err != nil {
-		return err
-	}
-	return t.record(c, op, cache.DentryID(op.Dentry), "")
+	t.met.winner = cache.DentryID(op.Dentry)
+	_, err = t.save(cache.BindingID(op.Binding), a)
+	return err
 }
 
 func (t *step) setLocalMeta(op plan.Op) error {
@@ -367,10 +414,13 @@ func (t *step) setLocalMeta(op plan.Op) error {
 		return err
 	}
 	a := op.After
-	a.LocalMeta = t.l.keep(n.Mode, n.Mtime, n.Target)
+	a.LocalMeta = t.agreedMeta(op, n)
 	_, err = t.save(cache.BindingID(op.Binding), a)
 	return err
 }
+
+// deletedThere is why a version is in the drive's trash that was deleted elsewhere.
+const deletedThere = "deleted at the endpoint"
 
 // deleteLocal removes what was deleted at the endpoint. Bytes that are here in
 // full are the last that vdfs can reach: they go to the drive's trash.
@@ -387,14 +437,14 @@ func (t *step) deleteLocal(op plan.Op) error {
 			return err
 		}
 	}
-	if e.Node.Kind == cache.File && e.Node.Residency == cache.Full && e.Node.Size > 0 && e.Node.Nlink == 1 {
-		p, err := t.tx.Path(e.ID)
-		if err != nil {
+	if op.Trash {
+		t.met = parties{ours: ofNode(t.l.e.Device, e.Node)}
+		if t.met.path, err = t.tx.Path(e.ID); err != nil {
 			return err
 		}
-		if _, err := t.tx.TrashNode(e.Ino, t.l.id, p, "deleted at the endpoint"); err != nil {
-			return err
-		}
+	}
+	if err := t.keepLoser(e, deletedThere); err != nil {
+		return err
 	}
 	var remote string
 	if op.Binding != 0 {
@@ -409,7 +459,7 @@ func (t *step) deleteLocal(op plan.Op) error {
 			}
 		}
 	}
-	if err := t.tx.RemoveDentry(e.ID); err != nil {
+	if err := t.removeDentry(e.ID); err != nil {
 		return err
 	}
 	t.counts.Deleted++
@@ -419,23 +469,56 @@ func (t *step) deleteLocal(op plan.Op) error {
 	return t.clear(remote)
 }
 
+// keepLoser puts what a dentry shows into the drive's trash, before it is taken away. What has another name, or is not here, is
+// not lost.
+func (t *step) keepLoser(e cache.Entry, why string) error {
+	n := e.Node
+	if n.Nlink > 1 || n.Kind != cache.Symlink && (n.Kind != cache.File || n.Residency != cache.Full || n.Size == 0) {
+		return nil
+	}
+	p, err := t.tx.Path(e.ID)
+	if err != nil {
+		return err
+	}
+	_, err = t.tx.TrashNode(e.Ino, t.l.id, p, why)
+	return err
+}
+
+// removeDentry removes a name that was deleted at the endpoint. What a person has allowed on this leg is allowed on the others.
+func (t *step) removeDentry(d cache.DentryID) error {
+	if !t.allowed {
+		return t.tx.RemoveDentry(d)
+	}
+	others, err := t.tx.BindingsOf(d)
+	if err != nil {
+		return err
+	}
+	if err := t.tx.RemoveDentry(d); err != nil {
+		return err
+	}
+	for _, b := range others {
+		if err := t.tx.AllowDelete(b.ID); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // renameAside gives a dentry of the drive a conflict name where an object of the endpoint holds its own.
-func (t *step) renameAside(op plan.Op, c *plan.Conflict) error {
+func (t *step) renameAside(op plan.Op) error {
 	e, err := t.entry(op.Dentry)
 	if err != nil {
 		return err
 	}
-	name, err := t.conflictName(e.Parent, op.Name)
+	name, err := t.otherName(e.Parent, op)
 	if err != nil {
 		return err
 	}
 	if err := t.tx.MoveDentry(e.ID, e.Parent, name); err != nil {
 		return err
 	}
-	if err := t.claim(plan.Subject{Dentry: plan.DentryID(e.ID)}); err != nil {
-		return err
-	}
-	return t.record(c, op, e.ID, name)
+	t.met.aside = e.ID
+	return t.claim(plan.Subject{Dentry: plan.DentryID(e.ID)})
 }
 
 // unbind drops a binding. What lives on in the drive is sent as new, what lives on at the endpoint is made here as new.
@@ -447,6 +530,11 @@ func (t *step) unbind(op plan.Op) error {
 	half, err := t.l.object(t.tx, b.RemoteID)
 	if err != nil {
 		return err
+	}
+	if b.Releasing && half.Gone { // the reply to its release was lost
+		if err := t.auditRelease(b); err != nil {
+			return err
+		}
 	}
 	if err := t.tx.DeleteBinding(b.ID); err != nil {
 		return err

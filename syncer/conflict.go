@@ -3,7 +3,7 @@ package syncer
 import (
 	"encoding/hex"
 	"encoding/json"
-	"fmt"
+	"errors"
 	"path"
 
 	"vdfs/cache"
@@ -14,14 +14,27 @@ import (
 // conflictName is a free conflict name in a directory of the drive.
 func (t *step) conflictName(dir cache.Ino, name string) (string, error) {
 	var failed error
-	out := aside.Name(name, t.l.e.Device, t.l.e.Clock(), func(try string) bool {
-		_, ok, err := t.tx.DentryAt(dir, try)
-		if err != nil {
-			failed = err
-		}
-		return ok && err == nil
-	})
+	out := aside.Name(name, t.l.e.Device, t.l.e.Clock(), func(try string) bool { return t.taken(dir, try, &failed) })
 	return out, failed
+}
+
+// otherName is the name that an operation of the drive asks for where its own is taken.
+func (t *step) otherName(dir cache.Ino, op plan.Op) (string, error) {
+	if !op.Numbered {
+		return t.conflictName(dir, op.Name)
+	}
+	var failed error
+	out := aside.Number(op.Name, func(try string) bool { return t.taken(dir, try, &failed) })
+	return out, failed
+}
+
+// taken reports whether a directory has a name.
+func (t *step) taken(dir cache.Ino, name string, failed *error) bool {
+	_, ok, err := t.tx.DentryAt(dir, name)
+	if err != nil {
+		*failed = err
+	}
+	return ok && err == nil
 }
 
 // VersionInfo describes one side of a conflict for a person.
@@ -32,46 +45,125 @@ type VersionInfo struct {
 	Hash   string `json:"hash,omitempty"`
 }
 
-// record writes down a conflict that operations have just resolved. aside is the conflict file's name, "" if none came of it.
-func (t *step) record(c *plan.Conflict, op plan.Op, winner cache.DentryID, aside string) error {
-	if c == nil {
+func ofNode(device string, n cache.Node) *VersionInfo {
+	return &VersionInfo{Size: n.Size, Mtime: n.Mtime, Device: device, Hash: hexHash(n.Hash)}
+}
+
+func ofObserved(endpoint string, o cache.Observed) *VersionInfo {
+	return &VersionInfo{Size: o.Size, Mtime: o.Mtime, Device: endpoint, Hash: hexHash(o.Hash)}
+}
+
+// before is what a write that decides a conflict is about to take away at the endpoint, and where.
+func (t *step) before(w write) (p parties, err error) {
+	if w.Conflict == nil {
+		return p, nil
+	}
+	if t.asked, err = t.wasAsked(w.Conflict, w.Op); err != nil {
+		return p, err
+	}
+	p.winner = cache.DentryID(w.Op.Dentry)
+	o, err := t.l.object(t.tx, string(w.Op.Remote))
+	if err != nil {
+		return p, err
+	}
+	if o != nil {
+		p.theirs = ofObserved(t.l.target, *o)
+	}
+	p.path, err = t.l.itemPath(t.tx, cache.Item{Leg: t.l.id, Binding: cache.BindingID(w.Op.Binding), Dentry: cache.DentryID(w.Op.Dentry), RemoteID: string(w.Op.Remote)})
+	return p, err
+}
+
+// recordSent records the conflict that a write has decided. What was removed meanwhile is nobody's.
+func (t *step) recordSent(w write, lost parties) error {
+	t.met = lost
+	err := t.record(plan.Decision{Ops: []plan.Op{w.Op}, Conflict: w.Conflict})
+	if errors.Is(err, cache.ErrNotFound) {
 		return nil
 	}
-	t.counts.Conflicts++
-	e, err := t.tx.Entry(winner)
-	if err != nil {
-		return err
+	return err
+}
+
+// record writes down the conflict of a decision whose operations have just been carried out.
+func (t *step) record(d plan.Decision) error {
+	c, met := d.Conflict, t.met
+	if c == nil || c.Class == plan.MoveOnDelete { // of that nothing is left but a name that nobody has any more
+		return nil
 	}
-	p, err := t.tx.Path(winner)
-	if err != nil {
-		return err
+	if t.asked {
+		return nil // it was written down then
+	}
+	if c.Winner == "" { // what the drive has holds
+		met.winner = cache.DentryID(d.Ops[len(d.Ops)-1].Dentry)
+	}
+	if met.winner == met.aside {
+		met.winner = 0 // it was left under a conflict name, and nothing has its own
+	}
+	strategy := c.Strategy
+	if strategy == 0 {
+		strategy = plan.ConflictFile
 	}
 	row := cache.ConflictRow{
-		Leg: t.l.id, Type: c.Class.String(), Strategy: StrategyConflictFile, Dentry: winner,
-		Path: p, ConflictPath: "", State: cache.ConflictResolved, Created: t.tx.Now(), Resolved: t.tx.Now(),
+		Leg: t.l.id, Type: c.Class.String(), Strategy: strategy.String(), Dentry: met.winner, Conflict: met.aside,
+		LocalInfo: "{}", RemoteInfo: "{}", State: cache.ConflictResolved, Created: t.tx.Now(), Resolved: t.tx.Now(),
 	}
-	local := e
-	if aside != "" {
+	if met.aside != 0 {
 		row.State, row.Resolved = cache.ConflictOpen, 0
-		row.ConflictPath = path.Join(path.Dir(p), aside)
-		loser, ok, err := t.tx.EntryAt(e.Parent, aside)
-		if err != nil || !ok {
-			return fmt.Errorf("conflict file %q: %w", aside, err)
-		}
-		row.Conflict, local = loser.ID, loser
-		if op.Kind == plan.OpRenameAside { // the winner takes the name in the next operation
-			row.Dentry, row.Path = 0, path.Join(path.Dir(p), op.Name)
-		}
 	}
-	row.LocalInfo = info(VersionInfo{Size: local.Node.Size, Mtime: local.Node.Mtime, Device: t.l.e.Device, Hash: hexHash(local.Node.Hash)})
-	if o, err := t.l.object(t.tx, string(c.Winner)); err != nil {
+	if err := t.describe(&row, d); err != nil {
 		return err
-	} else if o != nil {
-		row.RemoteInfo = info(VersionInfo{Size: o.Size, Mtime: o.Mtime, Device: t.l.target, Hash: hexHash(o.Hash)})
-	} else {
-		row.RemoteInfo = "{}"
 	}
+	t.counts.Conflicts++
 	return t.tx.PutConflict(&row)
+}
+
+// describe fills in where the two sides of a conflict are, and what they have.
+func (t *step) describe(row *cache.ConflictRow, d plan.Decision) (err error) {
+	if row.Conflict != 0 {
+		if row.ConflictPath, err = t.tx.Path(row.Conflict); err != nil {
+			return err
+		}
+	}
+	switch {
+	case row.Dentry != 0:
+		row.Path, err = t.tx.Path(row.Dentry)
+	case row.Conflict == 0 && t.met.path != "":
+		row.Path = t.met.path
+	case row.Conflict != 0:
+		row.Path = path.Join(path.Dir(row.ConflictPath), d.Ops[0].Name)
+	default: // deleted here; it comes back from the endpoint
+		row.Path, err = t.l.itemPath(t.tx, cache.Item{Leg: t.l.id, RemoteID: string(d.Conflict.Winner)})
+	}
+	if err != nil {
+		return err
+	}
+	local := row.Conflict
+	if local == 0 {
+		local = row.Dentry
+	}
+	ours, theirs := t.met.ours, t.met.theirs
+	if local != 0 && ours == nil {
+		e, err := t.tx.Entry(local)
+		if err != nil {
+			return err
+		}
+		ours = ofNode(t.l.e.Device, e.Node)
+	}
+	if theirs == nil {
+		o, err := t.l.object(t.tx, string(d.Conflict.Winner))
+		if err != nil {
+			return err
+		}
+		if o != nil {
+			theirs = ofObserved(t.l.target, *o)
+		}
+	}
+	if ours != nil {
+		row.LocalInfo = info(*ours)
+	}
+	if theirs != nil {
+		row.RemoteInfo = info(*theirs)
+	}
+	return nil
 }
 
 func info(v VersionInfo) string {

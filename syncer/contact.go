@@ -80,7 +80,7 @@ func (l *leg) contact(ctx context.Context) (more bool, err error) {
 			after = b.ID // what is found in it has a higher one
 			err := l.lists.do(ctx, b.ID, func() error { return l.listDir(ctx, b.ID) })
 			switch {
-			case errors.Is(err, remote.ErrDenied), errors.Is(err, remote.ErrDetached), errors.Is(err, remote.ErrNotFound), errors.Is(err, remote.ErrKind):
+			case errors.Is(err, remote.ErrDenied), errors.Is(err, remote.ErrDetached), isAny(err, misplaced):
 				complete = false // stays unlisted, tried again with the next look
 			case err != nil:
 				return false, err
@@ -109,6 +109,12 @@ func (l *leg) contacted() error {
 	})
 }
 
+// first reports whether the first contact is still under way.
+func (l *leg) first() bool {
+	row, err := l.row()
+	return err == nil && !row.Contact
+}
+
 // listDir lists one bound directory for the first time and brings its children
 // into the drive. No deletion is concluded from it.
 func (l *leg) listDir(ctx context.Context, id cache.BindingID) error {
@@ -128,7 +134,7 @@ func (l *leg) listDir(ctx context.Context, id cache.BindingID) error {
 		if e, err := tx.Entry(b.Dentry); err == nil {
 			mtime = e.Node.Mtime // as the endpoint has it, before its children come in
 		}
-		addr, err = l.address(tx, b.RemoteID)
+		addr, err = l.dirAddress(tx, b.RemoteID)
 		return err
 	})
 	if err != nil || dir.ID == 0 {
@@ -136,7 +142,8 @@ func (l *leg) listDir(ctx context.Context, id cache.BindingID) error {
 	}
 	told := l.told.Load()
 	entries, err := listAll(ctx, ep, addr)
-	if errors.Is(err, remote.ErrNotFound) || errors.Is(err, remote.ErrKind) {
+	l.shut.note(dir.RemoteID, err)
+	if isAny(err, misplaced) {
 		poke(l.hint) // gone meanwhile: its parent's listing tells
 		return fmt.Errorf("list %s: %w", dir.RemoteName, err)
 	}
@@ -151,7 +158,11 @@ func (l *leg) listDir(ctx context.Context, id cache.BindingID) error {
 	}
 	for first := true; first || len(entries) > 0; first = false {
 		n := min(len(entries), batchSize)
-		err := l.welcome(dir.ID, entries[:n], n == len(entries), mtime, told)
+		g := guests{dir.ID, entries[:n], n == len(entries), mtime, told}
+		err := l.welcome(g)
+		if ofOne(err) != nil {
+			err = l.welcomeEach(g)
+		}
 		if errors.Is(err, errOvertaken) {
 			return l.listDir(ctx, id) // the feed has newer news than the listing
 		}
@@ -164,43 +175,113 @@ func (l *leg) listDir(ctx context.Context, id cache.BindingID) error {
 	return nil
 }
 
+// guests are a part of the first listing of a directory.
+type guests struct {
+	dir     cache.BindingID
+	entries []remote.Entry
+	last    bool
+	mtime   int64 // of the directory before any of them came
+	told    int64 // what of the feed was known before it was listed
+}
+
 // welcome brings a part of a first listing into the drive; the last part makes
 // the directory listed and gives it its time back.
-func (l *leg) welcome(id cache.BindingID, entries []remote.Entry, last bool, mtime, told int64) error {
-	return l.e.Cache.Update(l.id, func(tx *cache.Tx) error {
-		if l.told.Load() != told {
-			return errOvertaken
-		}
-		b, ok, err := tx.Binding(id)
-		if err != nil || !ok || b.Listed {
+func (l *leg) welcome(g guests) error {
+	var done counts
+	err := l.e.Cache.Update(l.id, func(tx *cache.Tx) error {
+		done = counts{}
+		fresh, t, err := l.receive(tx, g, &done)
+		if err != nil || t == nil {
 			return err
 		}
-		t, err := l.step(tx, &counts{})
-		if err != nil {
-			return err
-		}
-		kids, err := l.knownAmong(tx, b.RemoteID, entries)
-		if err != nil {
-			return err
-		}
-		r := l.recorder(tx, entries)
-		if err := r.listing(b.RemoteID, kids, entries); err != nil {
-			return err
-		}
-		for _, rid := range r.fresh {
-			if err := t.turn(rid); err != nil {
-				return err
+		t.dirs = newDirs()
+		for _, rid := range fresh {
+			if _, err := t.turn(rid); err != nil {
+				return &objectError{rid, err}
 			}
 		}
-		if !last {
-			return nil
+		return t.received(g)
+	})
+	if err == nil {
+		l.met.Add(done.Conflicts)
+	}
+	return err
+}
+
+// welcomeEach is welcome for each by itself. One that cannot be brought in is only observed.
+func (l *leg) welcomeEach(g guests) error {
+	for i := range g.entries {
+		each := g
+		each.entries, each.last = g.entries[i:i+1], g.last && i+1 == len(g.entries)
+		err := l.welcome(each)
+		if one := ofOne(err); one != nil {
+			err = l.turnAway(each, one.cause)
 		}
-		b.Listed = true
-		if err := tx.PutBinding(&b); err != nil || b.Dentry == 0 {
+		if err != nil {
 			return err
 		}
-		return t.allListed(b, mtime)
+	}
+	return nil
+}
+
+// turnAway records a part of a first listing that cannot be brought in, and why.
+func (l *leg) turnAway(g guests, cause error) error {
+	var fresh []string
+	err := l.e.Cache.Update(l.id, func(tx *cache.Tx) (err error) {
+		var t *step
+		if fresh, t, err = l.receive(tx, g, &counts{}); err != nil || t == nil {
+			return err
+		}
+		return t.received(g)
 	})
+	for _, rid := range fresh {
+		if err == nil {
+			err = l.leave(&objectError{rid, cause}, &counts{})
+		}
+	}
+	return err
+}
+
+// receive records a part of a first listing and returns the objects that are to come into the drive. No step: the directory
+// was listed meanwhile, or is gone.
+func (l *leg) receive(tx *cache.Tx, g guests, c *counts) (fresh []string, t *step, err error) {
+	if l.told.Load() != g.told {
+		return nil, nil, errOvertaken
+	}
+	b, ok, err := tx.Binding(g.dir)
+	if err != nil || !ok || b.Listed {
+		return nil, nil, err
+	}
+	kids := known{}
+	if some, err := tx.KnowsChildren(l.id, b.RemoteID, b.ID); err != nil {
+		return nil, nil, err
+	} else if some {
+		if kids, err = l.knownAmong(tx, b.RemoteID, g.entries); err != nil {
+			return nil, nil, err
+		}
+	}
+	r := l.recorder(tx, g.entries)
+	if err := r.listing(b.RemoteID, kids, g.entries); err != nil {
+		return nil, nil, err
+	}
+	t, err = l.step(tx, c)
+	return r.fresh, t, err
+}
+
+// received notes with the last part of a first listing that the directory is listed.
+func (t *step) received(g guests) error {
+	if !g.last {
+		return nil
+	}
+	b, ok, err := t.tx.Binding(g.dir)
+	if err != nil || !ok {
+		return err
+	}
+	b.Listed = true
+	if err := t.tx.PutBinding(&b); err != nil || b.Dentry == 0 {
+		return err
+	}
+	return t.allListed(b, g.mtime)
 }
 
 // knownAmong are the known children of a directory that bear names of a listing.
@@ -248,13 +329,21 @@ func (t *step) allListed(b cache.Binding, mtime int64) error {
 }
 
 // turn settles the subject behind a remote id and leaves an item where that does not finish it.
-func (t *step) turn(rid string) error {
-	s := plan.Subject{Remote: plan.RemoteID(rid)}
-	d, err := t.settle(s)
+func (t *step) turn(rid string) (plan.Decision, error) {
+	about, err := t.questionAbout(rid)
 	if err != nil {
-		return err
+		return plan.Decision{}, err
 	}
-	return t.remember(rid, d)
+	d, err := t.settle(plan.Subject{Remote: plan.RemoteID(rid)})
+	if err != nil {
+		return d, err
+	}
+	if d.Wait == nil || d.Wait.Reason != plan.WaitDecision {
+		if err := t.takeBack(about); err != nil {
+			return d, err
+		}
+	}
+	return d, t.remember(rid, d)
 }
 
 // remember keeps an item for an observation that could not be dealt with now, and closes it when it was.
@@ -263,18 +352,32 @@ func (t *step) remember(rid string, d plan.Decision) error {
 	if err != nil {
 		return err
 	}
-	if !ok {
+	if !ok || d.Wait == nil && len(d.Ops) == 0 { // what is kept without being bound is seen again and again
 		return t.tx.FinishRemote(t.l.id, rid)
 	}
-	if err := t.tx.EnsureRemote(t.l.id, rid, o.Name, remoteOperation(o, d)); err != nil || d.Wait == nil {
+	if err := t.tx.EnsureRemote(t.l.id, rid, o.Name, remoteOperation(o, d)); err != nil {
 		return err
 	}
-	return t.tx.NoteRemote(t.l.id, rid, d.Wait.Reason.String())
+	switch {
+	case d.Wait != nil && d.Wait.Reason == plan.WaitDecision:
+		return t.tx.NoteConflict(t.l.id, rid, d.Wait.Reason.String())
+	case d.Wait != nil:
+		why := d.Wait.Reason.String()
+		if d.Wait.Reason == plan.WaitBytes {
+			why = t.l.fetches.says(rid)
+		}
+		return t.tx.NoteRemote(t.l.id, rid, why)
+	case len(d.Ops) > 0 && removesExtra(d.Ops[0]):
+		return nil // it may be held
+	case len(lacks(rid, d)) == 0:
+		return t.tx.NoteRemote(t.l.id, rid, "") // what it waits for is in the item of the drive's side
+	}
+	return nil
 }
 
 func remoteOperation(o cache.Observed, d plan.Decision) cache.Operation {
 	switch {
-	case o.Gone:
+	case o.Gone, len(d.Ops) > 0 && removesExtra(d.Ops[0]):
 		return cache.OpDelete
 	case len(d.Ops) > 0 && d.Ops[0].Kind == plan.OpMoveLocal:
 		return cache.OpMove

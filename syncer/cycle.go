@@ -4,9 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"vdfs/cache"
+	"vdfs/syncer/plan"
 	"vdfs/syncer/remote"
 )
 
@@ -36,6 +40,7 @@ func (l *leg) turn(ctx context.Context, call *syncCall) time.Duration {
 		call.done <- ErrDisabled
 		return l.e.Interval
 	}
+	l.fetches.allow()
 	l.mu.Lock()
 	l.busy = true
 	due := l.due || !l.started
@@ -103,6 +108,9 @@ func (l *leg) untilNext() time.Duration {
 
 // cycle is one round of the leg. again asks for another one at once.
 func (l *leg) cycle(ctx context.Context, due bool, call *syncCall) (again bool, err error) {
+	if err := l.derive(ctx); err != nil {
+		return false, err
+	}
 	ep, err := l.check(ctx)
 	if err != nil {
 		return false, err
@@ -118,55 +126,87 @@ func (l *leg) cycle(ctx context.Context, due bool, call *syncCall) (again bool, 
 		}
 		return false, err
 	}
-	var c counts
-	begun := l.e.now()
-	again, err = l.rounds(ctx, ep, &c, call)
-	if c != (counts{}) {
-		err = errors.Join(err, l.recordGeneration(begun, c))
+	for {
+		var c counts
+		begun := l.e.Clock()
+		again, deleted, err := l.generation(ctx, ep, &c, call)
+		c.Conflicts += l.met.Swap(0)
+		if c != (counts{}) {
+			err = errors.Join(err, l.recordGeneration(begun, c))
+		}
+		if err != nil || again || !deleted {
+			return again, err
+		}
 	}
-	return again, err
 }
 
-// rounds repeats apply, contact and send until nothing moves. Remote work goes first in each.
-func (l *leg) rounds(ctx context.Context, ep remote.Endpoint, c *counts, call *syncCall) (again bool, err error) {
+// generation is work that is counted and recorded together: rounds of apply,
+// contact and send until nothing moves, then the deletions, unless something of it
+// failed: they stay in the queue for a later one. again asks for another cycle at
+// once. What is deleted may let go on what is another generation's.
+func (l *leg) generation(ctx context.Context, ep remote.Endpoint, c *counts, call *syncCall) (again, deleted bool, err error) {
+	failed := false
+	var last int64 // when the last round began to send
 	for {
 		before := *c
-		hold, err := l.guard(call.allowDeletes)
+		if err := l.guard(call.allowDeletes); err != nil {
+			return false, false, err
+		}
+		if err := l.applyObserved(ctx, c); err != nil {
+			return false, false, err
+		}
+		if again, err = l.contact(ctx); err != nil {
+			return false, false, err
+		}
+		if again && l.first() && !l.e.alone(l) {
+			return true, false, nil // until it is known what is there, nothing is sent: much of it may be there already
+		}
+		if !again && follows(l.rules()) {
+			if err := l.seeExtras(ctx, ep); err != nil {
+				return false, false, err
+			}
+		}
+		last = l.e.now()
+		some, err := l.sendLocal(ctx, ep, c)
 		if err != nil {
-			return false, err
+			return false, false, err
 		}
-		if err := l.applyObserved(ctx, c, hold); err != nil {
-			return false, err
-		}
-		more, err := l.contact(ctx)
-		if err != nil {
-			return false, err
-		}
-		holdLocal, err := l.guardLocal(call.allowDeletes)
-		if err != nil {
-			return false, err
-		}
-		if err := l.sendLocal(ctx, ep, c, holdLocal); err != nil {
-			return false, err
-		}
-		if more || *c == before {
-			return more, nil
+		failed = failed || some
+		if again || *c == before {
+			break
 		}
 		l.mu.Lock()
 		l.working = true
 		l.mu.Unlock()
 	}
+	if failed {
+		return again, false, nil
+	}
+	if err := l.dropBases(); err != nil {
+		return false, false, err
+	}
+	hold, err := l.guardLocal(call.allowDeletes)
+	if err != nil {
+		return false, false, err
+	}
+	deleted, err = l.sendDeletions(ctx, ep, c, last, hold)
+	if err != nil || again {
+		return again, deleted, err
+	}
+	some, err := l.removeExtras(ctx, ep, c, call.allowDeletes)
+	return again, deleted || some, err
 }
 
 // recordGeneration numbers a cycle that did something.
-func (l *leg) recordGeneration(begun int64, c counts) error {
+func (l *leg) recordGeneration(begun time.Time, c counts) error {
 	return l.e.Cache.Update(l.id, func(tx *cache.Tx) error {
 		g, err := tx.BeginGeneration(l.conduitRow().ID)
 		if err != nil {
 			return err
 		}
-		g.Started, g.Completed = begun, tx.Now()
-		g.Copied, g.Deleted, g.Conflicts, g.Bytes, g.Errors = c.Copied, c.Deleted, c.Conflicts, c.Bytes, c.Errors
+		g.Completed = tx.Now()
+		g.Started = g.Completed - int64(l.e.Clock().Sub(begun)) // the clock may have been set meanwhile
+		g.Copied, g.Deleted, g.Conflicts, g.Bytes, g.Errors, g.Drift = c.Copied, c.Deleted, c.Conflicts, c.Bytes, c.Errors, c.Drift
 		if c.Errors == 0 { // every copy was proved before its base was written
 			g.Verification, g.Verified = "verified", tx.Now()
 		}
@@ -181,6 +221,7 @@ func (l *leg) recordGeneration(begun int64, c counts) error {
 		cd.TotalSyncs++
 		cd.FilesSynced += c.Copied
 		cd.BytesTransferred += c.Bytes
+		cd.Drift += c.Drift
 		if c.Errors == 0 {
 			cd.LastError, cd.LastErrorAt = "", 0
 		}
@@ -231,29 +272,75 @@ type SyncResult struct {
 // Blocked is work that cannot proceed, and why.
 type Blocked struct{ Path, Conduit, Reason string }
 
-// Sync runs the conduits now, or joins their runs under way.
+// Sync runs the conduits now, or joins their runs under way. With Wait it goes on until none of them has anything left to do
+// by itself: what one leg brings into the drive is work for the others.
 func (e *Engine) Sync(ctx context.Context, req SyncRequest) (SyncResult, error) {
 	legs, err := e.chosen(req.Conduits)
 	if err != nil {
 		return SyncResult{}, err
 	}
-	res := SyncResult{State: SyncDone}
-	for _, l := range legs {
-		if req.Cancel {
+	if req.Cancel {
+		for _, l := range legs {
 			l.interrupt()
-			continue
 		}
-		if err := l.unpark(); err != nil {
-			return res, err
-		}
-		state, blocked, err := l.sync(ctx, req)
-		if err != nil {
-			return res, err
-		}
-		res.State = worse(res.State, state)
-		res.Blocked = append(res.Blocked, blocked...)
+		return SyncResult{State: SyncDone}, nil
 	}
-	return res, nil
+	for _, l := range legs {
+		if err := l.unpark(); err != nil {
+			return SyncResult{}, err
+		}
+	}
+	for {
+		res, again, err := syncAll(ctx, legs, req)
+		if err != nil || !again {
+			return res, err
+		}
+		req.Rescan = false
+	}
+}
+
+// end is where the work of a leg has come to, as in a SyncResult.
+type end struct {
+	state   string
+	blocked []Blocked
+}
+
+// syncAll runs legs beside each other, so that one that is slow to answer holds up no other. again: one of them has got
+// something to do while another was at work.
+func syncAll(ctx context.Context, legs []*leg, req SyncRequest) (res SyncResult, again bool, err error) {
+	ends, was := make([]end, len(legs)), make([]bool, len(legs))
+	g, gctx := errgroup.WithContext(ctx)
+	for i, l := range legs {
+		was[i] = l.away()
+		g.Go(func() (err error) {
+			ends[i], err = l.sync(gctx, req)
+			return err
+		})
+	}
+	if err := g.Wait(); err != nil {
+		return res, false, err
+	}
+	res.State = SyncDone
+	for i, l := range legs {
+		at := &ends[i]
+		if req.Wait && len(legs) > 1 && at.state != SyncUnreachable {
+			var rest time.Duration
+			if rest, at.state, at.blocked, err = l.standing(); err != nil {
+				return res, false, err
+			}
+			again = again || rest > 0 || was[i] // others may have looked for its bytes before it was back
+		}
+		res.State = worse(res.State, at.state)
+		res.Blocked = append(res.Blocked, at.blocked...)
+	}
+	return res, again, nil
+}
+
+// away reports whether the endpoint was not there at the last look.
+func (l *leg) away() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.offline != nil
 }
 
 func worse(a, b string) string {
@@ -292,7 +379,7 @@ func (e *Engine) chosen(names []string) ([]*leg, error) {
 }
 
 // sync runs cycles until one is done or, if wanted, until nothing can proceed.
-func (l *leg) sync(ctx context.Context, req SyncRequest) (string, []Blocked, error) {
+func (l *leg) sync(ctx context.Context, req SyncRequest) (end, error) {
 	l.awaited.Add(1)
 	defer l.awaited.Add(-1)
 	for {
@@ -300,27 +387,49 @@ func (l *leg) sync(ctx context.Context, req SyncRequest) (string, []Blocked, err
 		select {
 		case l.requests <- call:
 		case <-ctx.Done():
-			return "", nil, ctx.Err()
+			return end{}, ctx.Err()
 		}
 		var err error
 		select {
 		case err = <-call.done:
 		case <-ctx.Done():
-			return "", nil, ctx.Err()
+			return end{}, ctx.Err()
 		}
 		req.Rescan = false
 		if errors.Is(err, ErrUnreachable) {
-			return SyncUnreachable, []Blocked{{Conduit: l.conduitRow().Name, Reason: err.Error()}}, nil
+			return end{state: SyncUnreachable, blocked: []Blocked{{Conduit: l.conduitRow().Name, Reason: err.Error()}}}, nil
 		}
 		if err != nil {
-			return "", nil, fmt.Errorf("conduit %s: %w", l.conduitRow().Name, err)
+			return end{}, fmt.Errorf("conduit %s: %w", l.conduitRow().Name, err)
 		}
-		wait, state, blocked, err := l.standing()
-		if err != nil || !req.Wait || wait == 0 {
-			return state, blocked, err
+		rest, state, blocked, err := l.standing()
+		if err != nil || !req.Wait || rest == 0 {
+			return end{state, blocked}, err
 		}
-		if !sleep(ctx, wait) {
-			return "", nil, ctx.Err()
+		select {
+		case <-time.After(rest):
+		case <-l.fetches.news:
+		case <-ctx.Done():
+			return end{}, ctx.Err()
+		}
+	}
+}
+
+// blockedMax is how much blocked work a result lists.
+const blockedMax = 10_000
+
+// eachItem calls do for all items that f chooses, a page of f.Limit at a time.
+func eachItem(tx *cache.Tx, f cache.ItemFilter, do func(cache.Item) error) error {
+	for {
+		items, err := tx.ListItems(f)
+		if err != nil || len(items) == 0 {
+			return err
+		}
+		for _, it := range items {
+			f.After = it.ID
+			if err := do(it); err != nil {
+				return err
+			}
 		}
 	}
 }
@@ -331,6 +440,7 @@ func (l *leg) standing() (wait time.Duration, state string, blocked []Blocked, e
 	const soon = 10 * time.Second // a quiet period; failures are retried later than anybody waits
 	name := l.conduitRow().Name
 	state = SyncDone
+	fetching := l.fetches.active()
 	l.mu.Lock()
 	if l.held != "" {
 		state, blocked = SyncHeld, append(blocked, Blocked{Conduit: name, Reason: l.held})
@@ -342,22 +452,49 @@ func (l *leg) standing() (wait time.Duration, state string, blocked []Blocked, e
 			return err
 		}
 		if !row.Contact {
-			wait = 10 * time.Millisecond
+			if some, err := l.toList(tx); err != nil {
+				return err
+			} else if some {
+				wait = 10 * time.Millisecond
+			}
 		}
-		items, err := tx.ListItems(cache.ItemFilter{Leg: l.id, Limit: 10_000})
+		shut, err := l.shutOut(tx)
 		if err != nil {
 			return err
 		}
-		for _, it := range items {
+		if len(shut) > 0 {
+			state, blocked = worse(state, SyncParked), append(blocked, shut[:min(len(shut), blockedMax)]...)
+		}
+		return eachItem(tx, cache.ItemFilter{Leg: l.id, Limit: pageSize}, func(it cache.Item) error {
 			left := l.rest(it)
+			if it.Error == plan.WaitProof.String() {
+				proof, err := l.proofIn(tx, it)
+				if err != nil {
+					return err
+				}
+				if proof > 0 {
+					wait = max(wait, proof)
+					return nil
+				}
+			}
 			switch {
+			case it.Error == errDeleteHeld.Error() && state == SyncHeld:
+				return nil // one line tells of all
+			case it.Status == cache.ItemConflicted && it.Origin == cache.OriginLocal:
+				return nil // the item of the other side tells of it
 			case it.Status == cache.ItemConflicted:
 				state = worse(state, SyncConflicts)
+			case fetching && strings.HasPrefix(it.Error, plan.WaitBytes.String()):
+				wait = max(wait, 5*time.Second) // the end of a fetch tells of itself
+				return nil
 			case it.Error == "" && it.Eligible < cache.Never && left < soon:
 				wait = max(wait, min(left, 200*time.Millisecond), time.Millisecond)
-				continue
+				return nil
 			default:
 				state = worse(state, SyncParked)
+			}
+			if len(blocked) >= blockedMax {
+				return nil
 			}
 			p, err := l.itemPath(tx, it)
 			if err != nil {
@@ -368,25 +505,31 @@ func (l *leg) standing() (wait time.Duration, state string, blocked []Blocked, e
 				reason = "pending: open for writing"
 			}
 			blocked = append(blocked, Blocked{Path: p, Conduit: name, Reason: reason})
-		}
-		return nil
+			return nil
+		})
 	})
 	return wait, state, blocked, err
 }
 
 // unpark lets parked items and those that wait after a failure be tried again: a person asked.
 func (l *leg) unpark() error {
-	return l.e.Cache.Update(l.id, func(tx *cache.Tx) error {
-		items, err := tx.ListItems(cache.ItemFilter{Leg: l.id, Status: cache.ItemError, Limit: 10_000})
-		if err != nil {
+	l.fetches.hurry()
+	failed := cache.ItemFilter{Leg: l.id, Status: cache.ItemError, Limit: batchSize}
+	for {
+		some := false
+		err := l.e.Cache.Update(l.id, func(tx *cache.Tx) error {
+			items, err := tx.ListItems(failed)
+			for _, it := range items {
+				failed.After, some = it.ID, true
+				it.Status, it.Parked, it.Eligible, it.Tries, it.Error = cache.ItemNew, false, 0, 0, ""
+				if err == nil {
+					_, err = tx.UpdateItem(&it)
+				}
+			}
+			return err
+		})
+		if err != nil || !some {
 			return err
 		}
-		for _, it := range items {
-			it.Status, it.Parked, it.Eligible, it.Tries, it.Error = cache.ItemNew, false, 0, 0, ""
-			if _, err := tx.UpdateItem(&it); err != nil {
-				return err
-			}
-		}
-		return nil
-	})
+	}
 }

@@ -20,45 +20,69 @@ const maxSteps = 16
 type step struct {
 	*views
 	counts *counts
+	// Deletions made at the endpoint are held back, or a person has allowed them.
+	hold, allowed bool
+	met           parties
+	asked         bool // a person has decided the conflict that is carried out
+}
+
+// parties are the dentries that the operations of one decision leave where two states met.
+type parties struct {
+	winner cache.DentryID // has the name
+	aside  cache.DentryID // has a conflict name; 0: none does
+	// What the drive or the endpoint had, and where, if nothing tells it any more.
+	ours, theirs *VersionInfo
+	path         string
 }
 
 // counts is what a cycle has done so far.
 type counts struct {
-	Copied, Deleted, Conflicts, Bytes, Errors, Applied int64
+	Copied, Deleted, Conflicts, Bytes, Errors, Applied, Drift int64
 }
 
 func (l *leg) step(tx *cache.Tx, c *counts) (*step, error) {
 	v, err := l.views(tx)
-	return &step{views: v, counts: c}, err
+	t := &step{views: v, counts: c}
+	t.hold, t.allowed = l.guarded()
+	return t, err
 }
 
 // settle decides s and applies everything that needs no endpoint.
-func (t *step) settle(s plan.Subject) (plan.Decision, error) {
+func (t *step) settle(s plan.Subject) (last plan.Decision, err error) {
 	todo := []plan.Subject{s}
-	var first plan.Decision
 	for i := 0; len(todo) > 0 && i < maxSteps; i++ {
-		s := todo[0]
+		next := todo[0]
 		todo = todo[1:]
-		d, err := t.advance(s)
+		d, err := t.advance(next)
 		if err != nil {
-			return d, fmt.Errorf("settle %v: %w", s, err)
+			return d, fmt.Errorf("settle %v: %w", next, err)
 		}
-		if i == 0 {
-			first = d
+		if next == s {
+			last = d
 		}
 		todo = append(todo, d.Follow...)
-		if i > 0 && d.Wait != nil && d.Wait.On != (plan.Subject{}) {
-			todo = append(todo, d.Wait.On, s) // a parked name is to be gone before anybody can see it
+		if t.follows(d.Wait, i > 0) {
+			todo = append(todo, d.Wait.On, next)
 		}
 	}
-	return first, nil
+	return last, nil
+}
+
+// follows tells whether what a subject waits for is decided in the same transaction: for a name, whose holder goes when the
+// subject comes, so that nobody finds that nothing has it; and once others depend on it, as a parked name is to be gone before
+// anybody can see it.
+func (t *step) follows(w *plan.Wait, depends bool) bool {
+	if w == nil || w.On == (plan.Subject{}) {
+		return false
+	}
+	return depends || w.Reason == plan.WaitName && !t.hold
 }
 
 // advance applies decision after decision for one subject.
 func (t *step) advance(s plan.Subject) (plan.Decision, error) {
 	var follow []plan.Subject
 	for range maxSteps {
-		d, err := plan.Decide(t, s, policyOf(t.l.conduitRow().Policy))
+		d, err := t.decide(s)
 		if err != nil {
 			return d, err
 		}
@@ -67,11 +91,26 @@ func (t *step) advance(s plan.Subject) (plan.Decision, error) {
 			d.Follow = follow
 			return d, t.note(s, d)
 		}
+		t.met = parties{}
+		if t.asked, err = t.wasAsked(d.Conflict, d.Ops...); err != nil {
+			return d, err
+		}
 		for _, op := range d.Ops {
-			if err := t.apply(op, d.Conflict); err != nil {
+			if t.hold && deletesHere(op) {
+				return d, errDeleteHeld
+			}
+			if err := t.apply(op); err != nil {
 				return d, fmt.Errorf("%v: %w", op.Kind, err)
 			}
 			t.counts.Applied++
+			if deletesHere(op) {
+				if err := t.tx.CountDeletion(t.l.id, cache.OriginRemote, cache.BindingID(op.Binding)); err != nil {
+					return d, err
+				}
+			}
+			if d.Drift && op.Kind == plan.OpUnbind {
+				t.counts.Drift++ // it is made again
+			}
 			if op.Kind == plan.OpCreateLocal && !op.Aside && len(d.Ops) == 1 {
 				// Made from the endpoint's own state: both halves agree, there is nothing more to decide.
 				return plan.Decision{Follow: follow}, nil
@@ -79,6 +118,9 @@ func (t *step) advance(s plan.Subject) (plan.Decision, error) {
 			if op.Binding != 0 && op.Kind != plan.OpUnbind && op.Kind != plan.OpDeleteLocal {
 				s = plan.Subject{Binding: op.Binding}
 			}
+		}
+		if err := t.record(d); err != nil {
+			return d, fmt.Errorf("record conflict: %w", err)
 		}
 	}
 	return plan.Decision{}, fmt.Errorf("%v comes to no rest", s)
@@ -90,6 +132,8 @@ func (t *step) note(s plan.Subject, d plan.Decision) error {
 	switch {
 	case len(d.Ops) > 0 && d.Ops[0].Kind.Side() == plan.SideEndpoint:
 		return t.claim(s)
+	case d.Wait != nil && d.Wait.Reason == plan.WaitDecision:
+		return t.ask(s, d.Conflict)
 	case d.Wait != nil || len(d.Ops) > 0:
 		return nil
 	}
@@ -100,7 +144,7 @@ func (t *step) note(s plan.Subject, d plan.Decision) error {
 func (t *step) claim(s plan.Subject) error {
 	binding := cache.BindingID(s.Binding)
 	if s.Remote != "" {
-		b, ok, err := t.tx.BindingOfRemote(t.l.id, string(s.Remote))
+		b, ok, err := t.boundTo(s)
 		if err != nil || !ok {
 			return err
 		}
@@ -111,22 +155,25 @@ func (t *step) claim(s plan.Subject) error {
 
 // rest forgets observed rows that say no more than the base, and those of what never was.
 func (t *step) rest(s plan.Subject) error {
-	id := string(s.Remote)
-	if s.Dentry != 0 {
-		b, ok, err := t.tx.BindingOfDentry(t.l.id, cache.DentryID(s.Dentry))
-		if err != nil || !ok {
-			return err
-		}
-		s.Binding = plan.BindingID(b.ID)
+	if s.Remote != "" {
+		return t.clear(string(s.Remote))
 	}
-	if s.Binding != 0 {
-		b, ok, err := t.tx.Binding(cache.BindingID(s.Binding))
-		if err != nil || !ok {
-			return err
-		}
-		id = b.RemoteID
+	b, ok, err := t.boundTo(s)
+	if err != nil || !ok {
+		return err
 	}
-	return t.clear(id)
+	return t.clear(b.RemoteID)
+}
+
+// boundTo is the binding of a subject; false: it has none.
+func (t *step) boundTo(s plan.Subject) (cache.Binding, bool, error) {
+	switch {
+	case s.Binding != 0:
+		return t.tx.Binding(cache.BindingID(s.Binding))
+	case s.Dentry != 0:
+		return t.tx.BindingOfDentry(t.l.id, cache.DentryID(s.Dentry))
+	}
+	return t.tx.BindingOfRemote(t.l.id, string(s.Remote))
 }
 
 // clear removes the observed row of id if it equals the base, or tells of a deletion the base does not know.

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"os"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -26,12 +27,18 @@ type Options struct {
 	// Interval is the longest time between two looks at an endpoint. 0: 30 s.
 	Interval time.Duration
 	// Quiet is how long a change of names rests before it is sent, so that an editor's way of saving is seen as a whole.
-	// 0: 0.2 s. Contents have a quiet period of their own, in the cache.
+	// 0: 0.05 s. Contents have a quiet period of their own, in the cache.
 	Quiet time.Duration
 	// More than GuardCount disappearances that are also more than GuardPercent of a leg hold its deletes. 0: 50 and 25.
 	GuardCount, GuardPercent int
+	// Likewise for what is deleted in the drive: that is a person's own. 0: 1000 and 50.
+	LocalGuardCount, LocalGuardPercent int
+	// Merge merges two changes of a text that both sides had; false: they cannot be. nil: nothing is merged.
+	Merge func(base, ours, theirs []byte) ([]byte, bool)
 	// UID and GID own what arrives from endpoints.
 	UID, GID uint32
+	// Contains reports whether an endpoint, as its leg names it, lies in another one. nil: by their names.
+	Contains func(outer, inner string) bool
 }
 
 func (o *Options) defaults() {
@@ -45,13 +52,22 @@ func (o *Options) defaults() {
 		o.Interval = 30 * time.Second
 	}
 	if o.Quiet == 0 {
-		o.Quiet = 200 * time.Millisecond
+		o.Quiet = 50 * time.Millisecond
 	}
 	if o.GuardCount == 0 {
 		o.GuardCount = 50
 	}
 	if o.GuardPercent == 0 {
 		o.GuardPercent = 25
+	}
+	if o.LocalGuardCount == 0 {
+		o.LocalGuardCount = 1000
+	}
+	if o.LocalGuardPercent == 0 {
+		o.LocalGuardPercent = 50
+	}
+	if o.Contains == nil {
+		o.Contains = below
 	}
 	if o.Device == "" {
 		if o.Device, _ = os.Hostname(); o.Device == "" {
@@ -63,7 +79,11 @@ func (o *Options) defaults() {
 // Engine runs the legs of one drive.
 type Engine struct {
 	Options
-	log *slog.Logger
+	log  *slog.Logger
+	sent atomic.Int64 // see Sent
+	puts atomic.Int64 // files that are being sent
+
+	making sync.Mutex // held while a conduit is made: its endpoints are looked at before its rows are written
 
 	mu      sync.Mutex
 	legs    map[cache.LegID]*leg
@@ -134,9 +154,15 @@ func (e *Engine) forwardItems(ctx context.Context) error {
 func (e *Engine) reload() error {
 	var conduits []cache.Conduit
 	var rows []cache.Leg
+	rules := map[cache.ConduitID][]cache.Rule{}
 	err := e.Cache.View(func(tx *cache.Tx) (err error) {
 		if conduits, err = tx.Conduits(); err != nil {
 			return err
+		}
+		for _, c := range conduits {
+			if rules[c.ID], err = tx.Rules(c.ID); err != nil {
+				return err
+			}
 		}
 		rows, err = tx.Legs()
 		return err
@@ -158,7 +184,7 @@ func (e *Engine) reload() error {
 			l = newLeg(e, row)
 			e.legs[row.ID] = l
 		}
-		l.setConduit(byID[row.Conduit])
+		l.setConduit(byID[row.Conduit], rules[row.Conduit])
 	}
 	for id := range e.legs {
 		if !seen[id] {

@@ -282,7 +282,7 @@ func TestPlanningAgainGivesTheSameWork(t *testing.T) {
 		}
 		before := list()
 		r.must(r.c.Update(0, func(tx *cache.Tx) error { return tx.DeleteAllItems(l.id) }))
-		r.must(r.e.rederive(cache.Conduit{ID: l.conduitRow().ID}))
+		r.rederive(l)
 		if after := list(); !slices.Equal(before, after) {
 			t.Fatalf("items were %q, planned again %q", before, after)
 		}
@@ -301,7 +301,7 @@ func TestAChangeDuringTheFirstListingIsSeen(t *testing.T) {
 		ep, err := l.check(ctx)
 		r.must(err)
 		r.must(l.pull(ctx, ep, true))
-		r.must(l.applyObserved(ctx, &counts{}, false))
+		r.must(l.applyObserved(ctx, &counts{}))
 		e := r.find("e")
 		if e.Node.Listing == cache.Listed {
 			t.Fatal("the directory is listed before anybody asked")
@@ -325,7 +325,7 @@ func TestAChangeDuringTheFirstListingIsSeen(t *testing.T) {
 		r.must(<-pulled)
 		r.script.Clear()
 		for !r.quiet() { // without another look at the endpoint
-			r.must(l.applyObserved(ctx, &counts{}, false))
+			r.must(l.applyObserved(ctx, &counts{}))
 		}
 		wantTree(t, r.agree(), map[string]string{"e/": "", "e/f": "changed"})
 	})

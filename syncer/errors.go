@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"syscall"
+
+	"vdfs/syncer/remote"
 )
 
 var (
@@ -11,6 +13,8 @@ var (
 	ErrUnknownConduit = errors.New("no such conduit")
 	// ErrDisabled is returned for work on a conduit that was paused.
 	ErrDisabled = errors.New("conduit is disabled (paused)")
+	// ErrNoVersion is returned for a path of which nothing is kept that was asked for.
+	ErrNoVersion = errors.New("no such version")
 	// ErrRefused is returned where going on could lose data.
 	ErrRefused = errors.New("refused for safety")
 )
@@ -29,6 +33,13 @@ var ErrUnreachable = errors.New("endpoint is not reachable")
 // unreachable carries the errno that programs see, and why.
 type unreachable struct{ cause error }
 
-func (u *unreachable) Error() string        { return fmt.Sprintf("%v: %v", ErrUnreachable, u.cause) }
-func (u *unreachable) Unwrap() []error      { return []error{ErrUnreachable, u.cause} }
-func (u *unreachable) Errno() syscall.Errno { return syscall.ENETUNREACH }
+func (u *unreachable) Error() string   { return fmt.Sprintf("%v: %v", ErrUnreachable, u.cause) }
+func (u *unreachable) Unwrap() []error { return []error{ErrUnreachable, u.cause} }
+
+// Errno tells one that is away from one that was waited for.
+func (u *unreachable) Errno() syscall.Errno {
+	if errors.Is(u.cause, remote.ErrSilent) {
+		return syscall.ETIMEDOUT
+	}
+	return syscall.ENETUNREACH
+}

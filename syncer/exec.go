@@ -2,7 +2,6 @@ package syncer
 
 import (
 	"context"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"time"
@@ -36,7 +35,7 @@ func (l *leg) where(tx *cache.Tx, op plan.Op) (w where, err error) {
 		if err != nil || !ok {
 			return w, errors.Join(err, errOvertaken)
 		}
-		if w.parent, err = l.address(tx, p.RemoteID); err != nil {
+		if w.parent, err = l.dirAddress(tx, p.RemoteID); err != nil {
 			return w, err
 		}
 	}
@@ -56,19 +55,23 @@ func (l *leg) where(tx *cache.Tx, op plan.Op) (w where, err error) {
 	if err != nil || o == nil || o.Parent == "" {
 		return w, err
 	}
-	w.parent, err = l.address(tx, o.Parent)
+	w.parent, err = l.dirAddress(tx, o.Parent)
 	return w, err
 }
 
 // carryOut does at the endpoint what moves no file's bytes, and writes the new base.
-func (b *batch) carryOut(ctx context.Context, it cache.Item, op plan.Op) error {
+func (b *batch) carryOut(ctx context.Context, it cache.Item, wr write) error {
+	op := wr.Op
 	w, err := b.where(op)
+	if err == nil {
+		err = b.l.keepsLoser(op)
+	}
 	if err != nil {
 		return err
 	}
 	key := opKey(it, op)
-	if op.Kind != plan.OpDeleteRemote { // one that is gone is seen to be gone
-		if err := b.announce(it, op, cache.Hash{}); err != nil {
+	if !removes(op) { // one that is gone is seen to be gone
+		if err := b.announce(it, wr); err != nil {
 			return err
 		}
 	}
@@ -77,33 +80,50 @@ func (b *batch) carryOut(ctx context.Context, it cache.Item, op plan.Op) error {
 	}
 	switch op.Kind {
 	case plan.OpMkdir, plan.OpSymlink, plan.OpRestoreRemote:
-		e, err := b.ep.Mkdir(ctx, w.parent, op.Name, attr(op.Meta, op.Object), key)
+		e, err := b.ep.Mkdir(ctx, w.parent, op.Name, b.l.attr(op.Meta, op.Object), key)
 		if err != nil {
 			return b.withdraw(it, err)
 		}
-		return b.commit(it, op, e, cache.Hash{}, remote.ProofNone)
+		return b.commit(it, wr, e, remote.ProofNone)
 	case plan.OpReplace: // a symlink: no endpoint replaces one, the old one goes to its trash
 		if err := b.remove(ctx, op, w, key); err != nil {
 			return b.withdraw(it, err)
 		}
-		e, err := b.ep.Mkdir(ctx, w.parent, op.After.RemoteName, attr(op.Meta, op.Object), key+"-new")
+		e, err := b.ep.Mkdir(ctx, w.parent, op.After.RemoteName, b.l.attr(op.Meta, op.Object), key+"-new")
 		if err != nil {
 			return b.withdraw(it, err)
 		}
-		return b.commit(it, op, e, cache.Hash{}, remote.ProofNone)
+		return b.commit(it, wr, e, remote.ProofNone)
 	case plan.OpMoveRemote, plan.OpSetRemoteMeta, plan.OpParkRemote:
-		return b.update(ctx, it, op, w, key)
-	case plan.OpDeleteRemote:
+		return b.update(ctx, it, wr, w, key)
+	case plan.OpDeleteRemote, plan.OpRelease:
 		if err := b.remove(ctx, op, w, key); err != nil && !errors.Is(err, remote.ErrNotFound) {
 			return err
 		}
 		if err := fault.Point(faultAfter[op.Kind]); err != nil {
 			return err
 		}
-		b.counts.Deleted++
-		return b.l.e.Cache.Update(b.l.id, func(tx *cache.Tx) error { return b.forget(tx, it, w.binding) })
+		return b.removed(it, wr, w.binding)
 	}
 	return fmt.Errorf("%v is not for the endpoint", op.Kind)
+}
+
+// removes reports whether an operation removes an object of the endpoint.
+func removes(op plan.Op) bool { return op.Kind == plan.OpDeleteRemote || op.Kind == plan.OpRelease }
+
+// errKeepsNothing says that a version would be lost for good.
+var errKeepsNothing = errors.New("the storage keeps nothing of what is replaced or deleted, and the other version was never here")
+
+// keepsLoser refuses to overwrite or remove a version that the drive has not seen where the endpoint has no trash for it.
+func (l *leg) keepsLoser(op plan.Op) error {
+	kept := l.caps.Trash
+	if isCopyOf(op) {
+		kept = l.caps.Versions
+	}
+	if op.Trash && !kept && op.Object != plan.Dir {
+		return errKeepsNothing
+	}
+	return nil
 }
 
 // opKey names one intended write. An item may need several, for itself and for what stands in its way.
@@ -111,9 +131,21 @@ func opKey(it cache.Item, op plan.Op) remote.OpKey {
 	return remote.OpKey(fmt.Sprintf("%d-%d-%v-%d-%d-%s-%d-%d-%s", it.ID, it.Created, op.Kind, op.Binding, op.Dentry, op.Remote, op.Parent, op.Expect.LocalVersion, op.Name))
 }
 
-func attr(m plan.Meta, k plan.Kind) remote.Attr {
+// dirMode is the mode that a directory gets at the endpoint: one that its owner can look into, as else nothing in it could be
+// sent, nor be seen there.
+func dirMode(mode uint32) uint32 {
+	if mode == 0 {
+		return 0
+	}
+	return mode&0o777 | 0o500
+}
+
+func (l *leg) attr(m plan.Meta, k plan.Kind) remote.Attr {
 	a := remote.Attr{Mode: m.Mode, Target: m.Target}
-	if k == plan.File && m.Mtime != 0 {
+	if k == plan.Dir {
+		a.Mode = dirMode(m.Mode)
+	}
+	if k == plan.File && l.caps.MtimeGrain > 0 {
 		a.Mtime = time.Unix(0, m.Mtime)
 	}
 	return a
@@ -131,7 +163,7 @@ func (b *batch) expect(ctx context.Context, op plan.Op, w where) (remote.Pre, er
 	if b.l.caps.StableID && (string(e.Parent) != string(op.Expect.RemoteParent) || e.Name != op.Expect.RemoteName) {
 		return remote.Pre{}, fmt.Errorf("look at %s: %w", e.Name, remote.ErrPrecondition)
 	}
-	return remote.Pre{Tag: e.Tag, Empty: op.Object == plan.Dir && op.Kind == plan.OpDeleteRemote}, nil
+	return remote.Pre{Tag: e.Tag, Empty: op.Object == plan.Dir && removes(op)}, nil
 }
 
 func (b *batch) remove(ctx context.Context, op plan.Op, w where, key remote.OpKey) error {
@@ -142,7 +174,8 @@ func (b *batch) remove(ctx context.Context, op plan.Op, w where, key remote.OpKe
 	return b.ep.Delete(ctx, w.object, pre, key)
 }
 
-func (b *batch) update(ctx context.Context, it cache.Item, op plan.Op, w where, key remote.OpKey) error {
+func (b *batch) update(ctx context.Context, it cache.Item, wr write, w where, key remote.OpKey) error {
+	op := wr.Op
 	pre, err := b.expect(ctx, op, w)
 	if err != nil {
 		return b.withdraw(it, err)
@@ -150,46 +183,53 @@ func (b *batch) update(ctx context.Context, it cache.Item, op plan.Op, w where, 
 	var p remote.Patch
 	switch op.Kind {
 	case plan.OpMoveRemote:
-		p.Parent, p.Name = &w.parent, &op.Name
+		if p.Name = &op.Name; op.Parent != 0 {
+			p.Parent = &w.parent
+		}
 	case plan.OpParkRemote:
-		name := b.l.parkName(fmt.Sprint(op.Binding))
+		name := b.l.parkNameOf(op)
 		p.Name = &name
 	default:
-		if op.Meta.Mode != 0 {
-			p.Mode = &op.Meta.Mode
+		a := b.l.attr(op.Meta, op.Object)
+		if a.Mode != 0 {
+			p.Mode = &a.Mode
 		}
-		if t := time.Unix(0, op.Meta.Mtime); op.Object == plan.File && op.Meta.Mtime != 0 {
-			p.Mtime = &t
+		if !a.Mtime.IsZero() {
+			p.Mtime = &a.Mtime
 		}
 	}
 	e, err := b.ep.Update(ctx, w.object, p, pre, key)
 	if err != nil {
 		return b.withdraw(it, err)
 	}
-	return b.commit(it, op, e, w.binding.Hash, remote.Proof(w.binding.Proof))
+	wr.Hash = w.binding.Hash
+	return b.commit(it, wr, e, remote.Proof(w.binding.Proof))
 }
 
 // commit writes the base that an operation at the endpoint has made true, with
 // the tokens the endpoint gave for it.
-func (b *batch) commit(it cache.Item, op plan.Op, e remote.Entry, h cache.Hash, proof remote.Proof) error {
-	if err := fault.Point(faultAfter[op.Kind]); err != nil {
-		return err
-	}
-	err := b.l.e.Cache.UpdateJoint(b.l.id, func(tx *cache.Tx) error {
-		if err := b.record(tx, it, op, e, h, proof); err != nil {
-			return err
-		}
-		return tx.Settled(b.l.id, it.ID)
-	})
-	if err == nil {
-		fault.Cut(faultBased)
-	}
-	return err
+func (b *batch) commit(it cache.Item, w write, e remote.Entry, proof remote.Proof) error {
+	return b.commitAll([]*sending{{job: job{it, w}, entry: e, proof: proof}})[0].err
 }
 
-func (b *batch) record(tx *cache.Tx, it cache.Item, op plan.Op, e remote.Entry, h cache.Hash, proof remote.Proof) error {
-	l := b.l
-	t, err := l.step(tx, &counts{})
+// tally counts what a write came to, besides itself.
+func (b *batch) tally(w write, done counts) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.counts.Conflicts += done.Conflicts
+	b.counts.Deleted += done.Deleted
+	if w.Drift {
+		b.counts.Drift++
+	}
+}
+
+// record writes the base of a write, and the conflict that it has decided.
+func (b *batch) record(t *step, it cache.Item, w write, e remote.Entry, proof remote.Proof) error {
+	l, tx, op, h := b.l, t.tx, w.Op, w.Hash
+	if op.Kind == plan.OpParkRemote && op.Binding == 0 {
+		return t.parkedExtra(op, e)
+	}
+	lost, err := t.before(w)
 	if err != nil {
 		return err
 	}
@@ -209,12 +249,52 @@ func (b *batch) record(tx *cache.Tx, it cache.Item, op plan.Op, e remote.Entry, 
 	case l.caps.StableID: // a symlink that was replaced is another object
 		a.Remote = plan.RemoteID(e.ID)
 	}
+	if op.Kind == plan.OpReplace {
+		err = l.supersede(tx, op)
+	} else if op.Binding != 0 && follows(t.rules) {
+		err = l.overtake(tx, op, e)
+	}
+	if err != nil {
+		return err
+	}
 	a.RemoteName, a.RemoteContent, a.RemoteSize = e.Name, string(e.Content), e.Size
 	if h.Known() {
 		a.RemoteHash = hashToken(h)
 	}
 	a.RemoteMeta = sentMeta(l.seen("", "", e), a.RemoteMeta, l)
-	return t.saveSent(it, op, a, e, proof)
+	if err := t.saveSent(it, op, a, e, proof); err != nil {
+		return err
+	}
+	return t.recordSent(w, lost)
+}
+
+// supersede forgets an observation of the content that a write has replaced.
+func (l *leg) supersede(tx *cache.Tx, op plan.Op) error {
+	o, ok, err := tx.Observed(l.id, string(op.Remote))
+	if err != nil || !ok || o.Content != op.Expect.RemoteContent {
+		return err // what was seen after the write stays to be decided
+	}
+	return errors.Join(tx.DeleteObserved(l.id, o.RemoteID), tx.CancelRemote(l.id, o.RemoteID))
+}
+
+// overtake brings an observation up to date that a write has undone, as it does at an endpoint that only follows.
+func (l *leg) overtake(tx *cache.Tx, op plan.Op, e remote.Entry) error {
+	o, ok, err := tx.Observed(l.id, string(op.Remote))
+	if err != nil || !ok || o.Gone || o.Content != op.Expect.RemoteContent {
+		return err
+	}
+	now := l.seen(o.RemoteID, o.Parent, e)
+	if now.Hash = o.Hash; now.Content != o.Content {
+		now.Hash = cache.Hash{}
+	}
+	if op.Kind == plan.OpMoveRemote && op.Parent != 0 {
+		p, ok, err := tx.Binding(cache.BindingID(op.Parent))
+		if err != nil || !ok {
+			return err
+		}
+		now.Parent = p.RemoteID
+	}
+	return tx.PutObserved(now)
 }
 
 // sentMeta is what the endpoint says it holds, else what it was given.
@@ -234,24 +314,23 @@ func sentMeta(o cache.Observed, given plan.Meta, l *leg) plan.Meta {
 
 // saveSent saves the base after an operation at the endpoint and closes the item if nothing is left to do for it.
 func (t *step) saveSent(it cache.Item, op plan.Op, a plan.Binding, e remote.Entry, proof remote.Proof) error {
-	if _, err := t.tx.Dentry(cache.DentryID(a.Dentry)); errors.Is(err, cache.ErrNotFound) {
+	here, err := t.tx.Entry(cache.DentryID(a.Dentry))
+	if errors.Is(err, cache.ErrNotFound) {
 		a.Dentry = 0 // deleted while it was being sent
 	} else if err != nil {
 		return err
 	}
-	row, err := t.save(cache.BindingID(op.Binding), a)
+	row, err := t.saveAs(cache.BindingID(op.Binding), a, func(row *cache.Binding) {
+		row.Tag, row.Ident = string(e.Tag), e.Ident
+		row.Proof, row.Verified = int(proof), 0
+		if proof > remote.ProofNone {
+			row.Verified = t.tx.Now()
+		}
+		if op.Kind == plan.OpMkdir || op.Kind == plan.OpRestoreRemote {
+			row.Listed = true // made empty a moment ago
+		}
+	})
 	if err != nil {
-		return err
-	}
-	row.Tag, row.Ident = string(e.Tag), e.Ident
-	row.Proof, row.Verified = int(proof), 0
-	if proof > remote.ProofNone {
-		row.Verified = t.tx.Now()
-	}
-	if op.Kind == plan.OpMkdir || op.Kind == plan.OpRestoreRemote {
-		row.Listed = true // made empty a moment ago
-	}
-	if err := t.tx.PutBinding(&row); err != nil {
 		return err
 	}
 	if row.Dentry == 0 {
@@ -259,13 +338,36 @@ func (t *step) saveSent(it cache.Item, op plan.Op, a plan.Binding, e remote.Entr
 			return err
 		}
 	}
+	if rests, err := t.restsAsSent(it, op, a, here, row); err != nil {
+		return err
+	} else if rests {
+		_, err := t.tx.FinishItem(it.ID, it.Updated, cache.ItemCompleted)
+		return err
+	}
 	return t.closeIfDone(it)
+}
+
+// restsAsSent reports whether a new object that was just sent is what the drive has still, so that there is nothing to decide
+// about it. What is changed from here on marks its item again.
+func (t *step) restsAsSent(it cache.Item, op plan.Op, a plan.Binding, here cache.Entry, row cache.Binding) (bool, error) {
+	n := here.Node
+	if op.Kind != plan.OpPut && op.Kind != plan.OpMkdir || op.Binding != 0 || it.Dentry != here.ID || releases(t.rules) {
+		return false, nil
+	}
+	if n.Writing || n.Version != a.LocalVersion || here.LocalOnly || here.Name != a.LocalName || row.RemoteName != a.LocalName {
+		return false, nil
+	}
+	if !t.l.sameMeta(n.Kind, t.l.keep(remote.KnownMode(n.Mode), n.Mtime, n.Target), a.LocalMeta) {
+		return false, nil
+	}
+	dir, err := t.tx.DentryOf(here.Parent)
+	return err == nil && dir.ID == row.LocalParent, err
 }
 
 // closeIfDone closes an item whose subject is at rest. The operation just done
 // may have been for another one that stood in its way.
 func (t *step) closeIfDone(it cache.Item) error {
-	d, err := plan.Decide(t, subjectOf(it), policyOf(t.l.conduitRow().Policy))
+	d, err := plan.Decide(t, subjectOf(it), t.l.rules())
 	if err != nil || len(d.Ops) > 0 || d.Wait != nil {
 		return err
 	}
@@ -273,125 +375,48 @@ func (t *step) closeIfDone(it cache.Item) error {
 	return err
 }
 
-// forget drops the base of what was deleted on both sides.
-func (b *batch) forget(tx *cache.Tx, it cache.Item, row cache.Binding) error {
-	if err := tx.DeleteBinding(row.ID); err != nil {
-		return err
-	}
-	if err := tx.DeleteObserved(b.l.id, row.RemoteID); err != nil {
-		return err
-	}
-	if err := tx.FinishRemote(b.l.id, row.RemoteID); err != nil {
-		return err
-	}
-	t, err := b.l.step(tx, b.counts)
-	if err != nil {
-		return err
-	}
-	return t.closeIfDone(it)
-}
-
-// transfer is a copy with what has to be known for it.
-type transfer struct {
-	job
-	to   where
-	node cache.Node
-	err  error // why it cannot be made
-}
-
-// transfers looks up what copies need, of many in one snapshot.
-func (b *batch) transfers(jobs []job) ([]transfer, error) {
-	look := b.l.e.Cache.View
-	if len(jobs) >= lookTogether {
-		look = b.l.e.Cache.Survey
-	}
-	var out []transfer
-	err := look(func(tx *cache.Tx) error {
-		for _, j := range jobs {
-			t := transfer{job: j}
-			if t.to, t.err = b.l.where(tx, j.op); t.err == nil {
-				t.node, t.err = toSend(tx, j.op)
-			}
-			out = append(out, t)
+// removed drops the base of what was removed at the endpoint.
+func (b *batch) removed(it cache.Item, w write, row cache.Binding) error {
+	var done counts
+	err := b.l.e.Cache.Update(b.l.id, func(tx *cache.Tx) error {
+		done = counts{Deleted: 1}
+		t, err := b.l.step(tx, &done)
+		if err != nil {
+			return err
 		}
-		return nil
+		lost, err := t.before(w)
+		if err != nil {
+			return err
+		}
+		switch {
+		case w.Op.Kind == plan.OpRelease:
+			err = t.auditRelease(row)
+		case row.ID != 0 && it.Resolution != cache.DeleteAllowed:
+			err = tx.CountDeletion(b.l.id, cache.OriginLocal, row.ID)
+		}
+		if err != nil {
+			return err
+		}
+		if err := t.forget(string(w.Op.Remote), row); err != nil {
+			return err
+		}
+		if err := t.recordSent(w, lost); err != nil {
+			return err
+		}
+		return t.closeIfDone(it)
 	})
-	return out, err
+	if err == nil {
+		b.tally(w, done)
+	}
+	return err
 }
 
-// toSend is the node that a copy was decided for. errOvertaken: it has another version by now, or the name is gone.
-func toSend(tx *cache.Tx, op plan.Op) (cache.Node, error) {
-	e, err := tx.Entry(cache.DentryID(op.Dentry))
-	if errors.Is(err, cache.ErrNotFound) || err == nil && e.Node.Version != op.Expect.LocalVersion {
-		return cache.Node{}, errOvertaken
+// forget drops the base of an object, if it has one, and what was seen of it.
+func (t *step) forget(id string, row cache.Binding) error {
+	if row.ID != 0 {
+		if err := t.tx.DeleteBinding(row.ID); err != nil {
+			return err
+		}
 	}
-	return e.Node, err
-}
-
-// put sends one file and has the endpoint prove that it stores it. It returns the bytes sent.
-func (b *batch) put(ctx context.Context, t transfer) (int64, error) {
-	if t.err != nil {
-		return 0, t.err
-	}
-	l, j, w, node := b.l, t.job, t.to, t.node
-	body, err := l.e.openBody(ctx, node)
-	if errors.Is(err, cache.ErrNotFound) || errors.Is(err, cache.ErrStale) {
-		return 0, errOvertaken
-	}
-	if err != nil {
-		return 0, err
-	}
-	defer body.Close()
-	h, err := body.EnsureHash(ctx)
-	if err != nil {
-		return 0, err
-	}
-	if w.binding.ID != 0 && w.binding.Hash == h {
-		return 0, errOvertaken // now that the hash is known there are no bytes to send
-	}
-	// Else a power cut could leave the whole of it there and less of it here, and what is here would replace it.
-	if err := l.e.Cache.SyncContent(node.Ino); err != nil {
-		return 0, err
-	}
-	if err := b.announce(j.item, j.op, h); err != nil {
-		return 0, err
-	}
-	if err := fault.Point(faultBefore[j.op.Kind]); err != nil {
-		return 0, err
-	}
-	e, proof, err := b.upload(ctx, j, w, node, body, h)
-	if err != nil {
-		return 0, b.withdraw(j.item, err)
-	}
-	if err := b.commit(j.item, j.op, e, h, proof); err != nil {
-		return 0, err
-	}
-	fault.Cut(faultSent)
-	return node.Size, l.e.Cache.MarkSent(node.Ino, node.Version)
-}
-
-func (b *batch) upload(ctx context.Context, j job, w where, n cache.Node, body body, h cache.Hash) (remote.Entry, remote.Proof, error) {
-	hashes := remote.Hashes{remote.BLAKE3: hex.EncodeToString(h[:])}
-	up := &remote.Upload{
-		Parent: w.parent, Name: j.op.Name, Attr: attr(j.op.Meta, plan.File), Size: n.Size, Body: body, Hashes: hashes, Key: opKey(j.item, j.op),
-	}
-	if up.Attr.Mode == 0 {
-		up.Attr.Mode = n.Mode & 0o777 // never more readable than the original
-	}
-	if j.op.Kind == plan.OpReplace {
-		up.ID, up.Pre = w.object, remote.Pre{Content: remote.Content(j.op.Expect.RemoteContent)}
-	}
-	e, err := b.ep.Put(ctx, up)
-	if err != nil {
-		return e, 0, err
-	}
-	least := min(remote.ProofStrong, b.l.caps.Proof)
-	proof, err := b.ep.Verify(ctx, e.ID, hashes, n.Size, least)
-	if errors.Is(err, remote.ErrUnsupported) {
-		proof, err = remote.ProofNone, nil
-	}
-	if err != nil { // whatever it says of the proof, the write was not refused
-		err = fmt.Errorf("prove what was sent: %w: %w", remote.ErrUnknown, err)
-	}
-	return e, proof, err
+	return errors.Join(t.tx.DeleteObserved(t.l.id, id), t.tx.FinishRemote(t.l.id, id))
 }

@@ -17,9 +17,34 @@ var surprises = []error{
 	remote.ErrPrecondition, remote.ErrExists, remote.ErrNotFound, remote.ErrKind, remote.ErrNotEmpty, remote.ErrChanged, remote.ErrUnknown,
 }
 
-// lasting are causes that time does not mend: the item is parked for a person.
-var lasting = []error{
-	remote.ErrName, remote.ErrTooLarge, remote.ErrQuota, remote.ErrDenied, remote.ErrReadOnly, remote.ErrUnsupported, remote.ErrAuth,
+// misplaced are answers that say: no directory is there, or another than the one that was meant.
+var misplaced = []error{remote.ErrNotFound, remote.ErrKind, remote.ErrPrecondition}
+
+// lasting are causes that time alone does not mend, with what a person can do: the item is parked. It is tried again by
+// itself all the same, at a slow pace and when the endpoint changed, as a cause may end without anybody telling.
+var lasting = []struct {
+	cause  error
+	remedy string
+}{
+	{remote.ErrName, "rename it"},
+	{cache.ErrName, "rename it there"},
+	{remote.ErrTooLarge, "the storage takes no file of that size"},
+	{remote.ErrQuota, "make room there"},
+	{remote.ErrDenied, "look at the owner and the mode of it and of its directory there"},
+	{remote.ErrReadOnly, "make the storage writable"},
+	{remote.ErrUnsupported, "the storage cannot hold it"},
+	{remote.ErrAuth, "sign in again"},
+	{errKeepsNothing, "use the strategy conflict-file"},
+}
+
+// remedy is what a person can do about a lasting cause; "": err has none.
+func remedy(err error) string {
+	for _, l := range lasting {
+		if errors.Is(err, l.cause) {
+			return l.remedy
+		}
+	}
+	return ""
 }
 
 func isAny(err error, of []error) bool {
@@ -36,27 +61,40 @@ func isAny(err error, of []error) bool {
 func (b *batch) fail(ctx context.Context, it cache.Item, op plan.Op, err error) (outcome, error) {
 	switch {
 	case ctx.Err() != nil:
-		return isFailed, ctx.Err()
+		return isFailed, errors.Join(ctx.Err(), b.requeue(it))
 	case errors.Is(err, errOvertaken):
 		return isDone, nil
 	case errors.Is(err, errHeldOpen), errors.Is(err, cache.ErrBusy), errors.Is(err, cache.ErrStale):
 		return isWaiting, b.note(it, plan.WaitSettle.String())
-	case errors.Is(err, remote.ErrRootGone), errors.Is(err, remote.ErrUnavailable) && !errors.Is(err, remote.ErrDetached):
+	case errors.Is(err, errDeleteHeld):
+		return isWaiting, b.note(it, errDeleteHeld.Error())
+	case isAway(err):
+		return isWaiting, b.note(it, err.Error())
+	case errors.Is(err, remote.ErrRootGone), errors.Is(err, remote.ErrUnavailable) && !b.concernsOne(ctx, err):
 		b.l.setOffline(err)
-		return isFailed, &unreachable{err}
+		return isFailed, errors.Join(&unreachable{err}, b.requeue(it))
 	case errors.Is(err, cache.ErrDamaged), errors.Is(err, cache.ErrNoSpace):
 		return isFailed, err
 	}
 	// Only a refusal says that nothing was written. Whatever else an error is, the write it came from may have happened: that
 	// is found out before anything is concluded, and before the endpoint is looked at again.
-	if done, lerr := b.lookBackNow(ctx, it); lerr != nil || done {
-		return isDone, lerr
+	done, lerr := b.lookBackNow(ctx, it)
+	unclear := errors.Is(lerr, errUnclear)
+	switch {
+	case unclear:
+		err = lerr
+	case lerr != nil:
+		return isDone, errors.Join(lerr, b.requeue(it))
+	case done:
+		return isDone, nil
+	case errors.Is(err, errUnclear):
+		return isDone, nil // it is clear now
 	}
 	it.Tries++
-	it.Status, it.Error, it.Parked = cache.ItemError, err.Error(), false
-	it.Eligible = b.l.e.now() + int64(backoff(it.Tries))
+	b.l.park(&it, err)
 	state := isFailed
 	switch {
+	case unclear: // what is there is not looked at before it is known whose it is
 	case isAny(err, surprises):
 		if b.copying {
 			b.relooks = append(b.relooks, op)
@@ -64,10 +102,8 @@ func (b *batch) fail(ctx context.Context, it cache.Item, op plan.Op, err error) 
 			return isFailed, lerr
 		}
 		if it.Tries <= 3 {
-			it.Status, it.Eligible, state = cache.ItemNew, b.l.e.now(), isDone
+			it.Status, it.Parked, it.Eligible, state = cache.ItemNew, false, b.l.e.now(), isAgain
 		}
-	case isAny(err, lasting):
-		it.Parked = true
 	}
 	if state == isFailed {
 		b.counts.Errors++
@@ -80,11 +116,72 @@ func (b *batch) fail(ctx context.Context, it cache.Item, op plan.Op, err error) 
 	return state, uerr
 }
 
-// backoff doubles from minRetry to maxRetry, with up to a quarter of jitter.
+// requeue has an item wait whose write was broken off: it is not on its way any more, whatever became of it.
+func (b *batch) requeue(it cache.Item) error {
+	return b.l.e.Cache.Update(b.l.id, func(tx *cache.Tx) error { return tx.Requeue(it.ID) })
+}
+
+// park gives an item that failed its error, and the time at which it is tried again.
+func (l *leg) park(it *cache.Item, err error) {
+	it.Status, it.Error, it.Parked = cache.ItemError, err.Error(), false
+	wait := backoff(it.Tries)
+	if what := remedy(err); what != "" {
+		it.Error = fmt.Sprintf("%v (%s; it is tried again by itself)", err, what)
+		it.Parked = true
+		wait = pause(it.Tries)
+	}
+	it.Eligible = l.e.now() + int64(wait)
+	if errors.Is(err, errUnclear) {
+		it.Eligible, it.Parked = cache.Never, true // until it is found out, which every cycle tries
+	}
+}
+
+// pause is how long a parked item waits at most: it doubles from minPause to maxRetry, less up to a quarter of jitter.
+func pause(tries int) time.Duration {
+	d := min(minPause<<min(max(tries-1, 0), 8), maxRetry)
+	return d - rand.N(d/4+1)
+}
+
+// stir has what is parked tried again: the endpoint is not as it was, and maybe just where it has to be. One that changes
+// all the time has it no more often than every minStir, unless it is sure.
+func (l *leg) stir(sure bool) error {
+	now := l.e.Clock()
+	l.mu.Lock()
+	rests := !sure && now.Sub(l.stirred) < minStir
+	if !rests {
+		l.stirred = now
+	}
+	l.mu.Unlock()
+	if rests {
+		return nil
+	}
+	return l.e.Cache.Update(l.id, func(tx *cache.Tx) error {
+		n, err := tx.WakeParked(l.id)
+		if n > 0 {
+			l.e.log.Info("parked items are tried again", "conduit", l.conduitRow().Name, "items", n)
+		}
+		return err
+	})
+}
+
+// roomier reports whether the endpoint takes what it did not take before: it can be written again, or has more room than it
+// had at the least since this was last so.
+func (l *leg) roomier(now remote.Status) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	was := l.room
+	grown := now.Free - was.Free
+	enough := grown >= min(freedRoom, max(now.Total/100, 1))
+	if was.Root == "" || now.ReadOnly != was.ReadOnly || grown < 0 || enough {
+		l.room = now
+	}
+	return was.Root != "" && !now.ReadOnly && (was.ReadOnly || enough)
+}
+
+// backoff doubles from minRetry to maxRetry, with a jitter of up to a quarter.
 func backoff(tries int) time.Duration {
 	d := minRetry << min(max(tries-1, 0), 16)
-	d = min(d, maxRetry)
-	return d + rand.N(d/4+1)
+	return min(d+rand.N(d/4+1), maxRetry-rand.N(maxRetry/4))
 }
 
 // relook lists the directories that an operation touches again, and those above them that are gone.
@@ -119,10 +216,15 @@ func (l *leg) relist(ctx context.Context, ep remote.Endpoint, dirs []string) err
 		s.push(d, false)
 	}
 	if err := s.run(ctx); err != nil {
-		if remote.Temporary(err) || errors.Is(err, remote.ErrRootGone) {
-			return &unreachable{err}
-		}
-		return fmt.Errorf("look again: %w", err)
+		return fmt.Errorf("look again: %w", asUnreachable(err))
 	}
 	return nil
+}
+
+// asUnreachable is the error of a look at an endpoint, which may mean that it is gone.
+func asUnreachable(err error) error {
+	if remote.Temporary(err) || errors.Is(err, remote.ErrRootGone) {
+		return &unreachable{err}
+	}
+	return err
 }

@@ -19,7 +19,7 @@ const (
 	faultApplied  = "syncer.apply.committed" // they are
 )
 
-// written are the operations that write at an endpoint.
+// written are the operations that write at an endpoint, but for OpRelease, which takes an archive between two of them.
 var written = []plan.OpKind{
 	plan.OpMkdir, plan.OpSymlink, plan.OpPut, plan.OpRestoreRemote, plan.OpReplace, plan.OpMoveRemote, plan.OpSetRemoteMeta,
 	plan.OpDeleteRemote, plan.OpParkRemote,
@@ -29,8 +29,8 @@ var written = []plan.OpKind{
 var faultBefore, faultAfter = pointsOf("syncer.announced."), pointsOf("syncer.answered.")
 
 func pointsOf(prefix string) map[plan.OpKind]string {
-	out := make(map[plan.OpKind]string, len(written))
-	for _, k := range written {
+	out := make(map[plan.OpKind]string, len(written)+1)
+	for _, k := range append(slices.Clone(written), plan.OpRelease) {
 		out[k] = prefix + k.String()
 	}
 	return out

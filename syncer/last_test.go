@@ -171,7 +171,7 @@ func TestAPlaceholderIsReadWhileItsMoveIsOnItsWay(t *testing.T) {
 
 // fetched reads a version from its endpoints and says what is wrong with it.
 func (r *rig) fetched(n cache.Node, want string) error {
-	body, err := r.e.Fetch(context.Background(), n.Ino, n.Version, 0, -1)
+	body, _, err := r.e.Fetch(context.Background(), n.Ino, n.Version, 0, -1, nil)
 	if err != nil {
 		return err
 	}

@@ -4,6 +4,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"sync"
 	"syscall"
 	"testing"
@@ -177,6 +178,48 @@ func TestARenameBetweenDecisionAndCopySendsOneFile(t *testing.T) {
 			r.script.Add(faulty.Rule{Method: faulty.Mkdir, Then: func() { r.move("f", "d/g") }})
 			r.settle()
 			wantTree(t, r.agree(), map[string]string{"d/": "", "d/g": "new", "m/": ""})
+		})
+	}
+}
+
+// TestBytesWrittenAnewAtTheEndpointAreNoEdit has files written there with the bytes that they had, so that only the token and
+// the time differ, against an edit or a deletion here. Whose base is has no hash, as its bytes were never here, nobody can tell
+// what they were: then both versions stay.
+func TestBytesWrittenAnewAtTheEndpointAreNoEdit(t *testing.T) {
+	for name, c := range map[string]struct {
+		before func(r *rig)
+		mine   string // "": it is deleted here
+		want   map[string]string
+	}{
+		"read here":             {func(r *rig) { r.read("f") }, "mine!", map[string]string{"f": "mine!"}},
+		"read here, and freed":  {func(r *rig) { r.read("f"); r.free("f") }, "mine!", map[string]string{"f": "mine!"}},
+		"written here":          {func(r *rig) { r.write("f", "again"); r.settle() }, "mine!", map[string]string{"f": "mine!"}},
+		"an edit of the base's": {func(r *rig) { r.read("f") }, "base!", map[string]string{"f": "base!"}},
+		"read and deleted here": {func(r *rig) { r.read("f") }, "", map[string]string{}},
+		"never here":            {func(*rig) {}, "mine!", map[string]string{"f": "base!", "f (conflict test)": "mine!"}},
+		"never here, deleted":   {func(*rig) {}, "", map[string]string{"f": "base!"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			each(t, func(t *testing.T, r *rig, f *far) {
+				f.write("f", "base!")
+				r.settle()
+				c.before(r)
+				if c.mine == "" {
+					r.remove("f")
+				} else {
+					r.write("f", c.mine)
+				}
+				f.write("f", f.tree()["f"])
+				r.settle()
+				got := map[string]string{}
+				for p, text := range r.agree() {
+					if before, _, ok := strings.Cut(p, " (conflict test"); ok {
+						p = before + " (conflict test)"
+					}
+					got[p] = text
+				}
+				wantTree(t, got, c.want)
+			})
 		})
 	}
 }

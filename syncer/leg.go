@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"vdfs/cache"
+	"vdfs/internal/wait"
+	"vdfs/syncer/plan"
 	"vdfs/syncer/remote"
 	"vdfs/syncer/remote/bounded"
 )
@@ -18,7 +20,11 @@ const (
 	minRetry  = time.Second            // first wait after a failure of the endpoint or of an item
 	maxRetry  = 15 * time.Minute       // longest
 	offRetry  = 30 * time.Second       // longest wait before an endpoint that was gone is looked for again
-	settle    = 100 * time.Millisecond // between a hint of the endpoint and the look at it: writers write in bursts
+	minPause  = time.Minute            // first wait of what is parked; the longest is maxRetry
+	minStir   = 10 * time.Second       // between two times that what is parked is tried since the endpoint changed
+	freedRoom = 64 << 20               // bytes: so much more room is worth a try, or a hundredth of the storage
+	settle    = 50 * time.Millisecond  // between a hint of the endpoint and the look at it: writers write in bursts
+	maxRest   = 200 * time.Millisecond // after a turn that took at least as long, before anything but the timer or a person begins another
 )
 
 var errCycle = errors.New("directories form a cycle")
@@ -29,6 +35,7 @@ type leg struct {
 	e      *Engine
 	id     cache.LegID
 	place  cache.PlaceID
+	role   cache.Role // which end of its conduit the endpoint is
 	target string
 	pool   *bounded.Pool // runs whatever is asked of the endpoint
 
@@ -39,14 +46,25 @@ type leg struct {
 	awaited  atomic.Int32   // how many wait for what they asked for
 	nextID   atomic.Int64   // last remote id given out
 	lists    flights[cache.BindingID]
+	met      atomic.Int64 // conflicts of first listings that no generation has counted yet
+	unclear  spots        // where writes may have made something
+	shut     shutDirs     // what cannot be looked into
 	told     atomic.Int64 // grows, in its transaction, when itemised changes are recorded
+	derived  bool         // what the drive had before the leg is marked; the cycle's own
+	fetches  refreshes    // new versions on their way
 
 	mu       sync.Mutex
 	conduit  cache.Conduit
+	decides  plan.Rules         // by which the planner decides
+	patterns []rule             // strategies of names
 	ep       remote.Endpoint    // nil until it could be opened
 	caps     *remote.Caps       // set once with ep, never changed
 	offline  error              // why the last check failed; nil: reachable
+	room     remote.Status      // what the endpoint last had to offer, see roomier
+	stirred  time.Time          // when what is parked was last tried because the endpoint changed
 	held     string             // why deletes are held back; "": they are not
+	free     bool               // deletions made at the endpoint may be applied: the guard has counted them
+	allowed  bool               // because a person said so
 	busy     bool               // a cycle is running
 	working  bool               // it has found something to do
 	due      bool               // the endpoint is to be looked at in the next cycle
@@ -60,15 +78,22 @@ type leg struct {
 }
 
 func newLeg(e *Engine, row cache.Leg) *leg {
-	return &leg{
-		e: e, id: row.ID, place: row.Place, target: row.Endpoint, pool: bounded.NewPool(),
+	l := &leg{
+		e: e, id: row.ID, place: row.Place, role: row.Role, target: row.Endpoint, pool: bounded.NewPool(),
 		kick: make(chan struct{}, 1), marked: make(chan struct{}, 1), hint: make(chan struct{}, 1), requests: make(chan *syncCall),
 	}
+	l.fetches.l, l.fetches.news = l, make(chan struct{}, 1)
+	return l
 }
 
-func (l *leg) setConduit(c cache.Conduit) {
+func (l *leg) setConduit(c cache.Conduit, rules []cache.Rule) {
+	decides := rulesOf(c, l.role)
+	patterns, err := parseRules(rules)
+	if err != nil {
+		decides.Policy = 0 // as for a strategy that is not known
+	}
 	l.mu.Lock()
-	l.conduit = c
+	l.conduit, l.decides, l.patterns = c, decides, patterns
 	l.mu.Unlock()
 	l.wake()
 }
@@ -160,7 +185,10 @@ func (l *leg) check(ctx context.Context) (remote.Endpoint, error) {
 	if err != nil {
 		return nil, &unreachable{err}
 	}
-	return ep, nil
+	if l.roomier(st) {
+		err = l.stir(true)
+	}
+	return ep, err
 }
 
 // identify keeps what the endpoint calls itself. Whether it is the recorded one
@@ -187,15 +215,18 @@ func (l *leg) row() (row cache.Leg, err error) {
 
 func (l *leg) setOffline(err error) {
 	l.mu.Lock()
-	defer l.mu.Unlock()
-	if (err == nil) != (l.offline == nil) {
-		if err != nil {
-			l.e.log.Warn("endpoint offline", "conduit", l.conduit.Name, "error", err)
-		} else {
-			l.e.log.Info("endpoint online", "conduit", l.conduit.Name)
-		}
+	back := err == nil && l.offline != nil
+	switch {
+	case back:
+		l.e.log.Info("endpoint online", "conduit", l.conduit.Name, "endpoint", l.target)
+	case err != nil && l.offline == nil:
+		l.e.log.Warn("endpoint offline", "conduit", l.conduit.Name, "endpoint", l.target, "error", err)
 	}
 	l.offline = err
+	l.mu.Unlock()
+	if back {
+		l.e.wakeOthers(l)
+	}
 }
 
 // errHangs says that the last call was in vain and the next one would be, too.
@@ -227,6 +258,7 @@ func (l *leg) run(ctx context.Context) error {
 	watchers.Go(func() { l.listen(ctx) })
 	timer := time.NewTimer(0)
 	defer timer.Stop()
+	var rested time.Time // when the last turn was as long ago as it took
 	for {
 		var call *syncCall
 		select {
@@ -235,21 +267,23 @@ func (l *leg) run(ctx context.Context) error {
 		case call = <-l.requests:
 		case <-l.kick:
 		case <-l.marked:
-			l.turnWithin(timer, l.e.Quiet) // what was marked has to rest first
+			l.turnWithin(timer, max(l.e.Quiet, time.Until(rested))) // what was marked has to rest first
 			continue
 		case <-l.hint:
-			if !sleep(ctx, settle) {
+			if !wait.For(ctx, max(settle, time.Until(rested))) {
 				return nil
 			}
 			l.setDue()
 		case <-timer.C:
 			l.setDue()
 		}
-		wait := l.turn(ctx, call)
+		begun := time.Now()
+		rest := l.turn(ctx, call)
+		rested = time.Now().Add(min(time.Since(begun), maxRest)) // what comes in bursts is taken together where that is work
 		l.mu.Lock()
-		l.next = time.Now().Add(wait)
+		l.next = time.Now().Add(rest)
 		l.mu.Unlock()
-		timer.Reset(wait)
+		timer.Reset(rest)
 	}
 }
 
@@ -263,17 +297,6 @@ func (l *leg) turnWithin(timer *time.Timer, d time.Duration) {
 	}
 }
 
-func sleep(ctx context.Context, d time.Duration) bool {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-ctx.Done():
-		return false
-	case <-t.C:
-		return true
-	}
-}
-
 // listen turns the endpoint's pushes into hints. Endpoints without push are looked at by the timer alone.
 func (l *leg) listen(ctx context.Context) {
 	for ctx.Err() == nil {
@@ -281,7 +304,7 @@ func (l *leg) listen(ctx context.Context) {
 		ep, off := l.ep, l.offline
 		l.mu.Unlock()
 		if ep == nil || off != nil || !ep.Caps().Push {
-			if !sleep(ctx, time.Second) {
+			if !wait.For(ctx, time.Second) {
 				return
 			}
 			continue
@@ -295,7 +318,7 @@ func (l *leg) listen(ctx context.Context) {
 			l.awaitCursor(ctx, row.Cursor)
 			continue
 		}
-		if !sleep(ctx, time.Second) {
+		if !wait.For(ctx, time.Second) {
 			return
 		}
 	}
@@ -321,6 +344,7 @@ func (l *leg) awaitCursor(ctx context.Context, seen string) {
 }
 
 func (l *leg) close() {
+	l.fetches.close()
 	l.mu.Lock()
 	ep := l.ep
 	l.ep = nil

@@ -3,6 +3,8 @@ package syncer
 import (
 	"context"
 	"time"
+
+	"vdfs/internal/wait"
 )
 
 // Programs wait for every file that they make, and nobody for its sending, unless somebody asked for it. So while programs
@@ -19,7 +21,7 @@ const (
 // makeWay rests after some sending, as long as programs are at work and nobody waits for the leg.
 func (l *leg) makeWay(ctx context.Context, took time.Duration) {
 	for rest := min(restFactor*took, longestRest); rest > 0; rest -= restStep {
-		if l.awaited.Load() > 0 || l.e.Cache.SinceChange() > atWork || !sleep(ctx, min(rest, restStep)) {
+		if l.awaited.Load() > 0 || l.e.Cache.SinceChange() > atWork || !wait.For(ctx, min(rest, restStep)) {
 			return
 		}
 	}

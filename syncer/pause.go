@@ -3,14 +3,14 @@ package syncer
 import (
 	"errors"
 	"fmt"
-	"strconv"
 	"time"
 
 	"vdfs/cache"
 )
 
 // pauseKey is the setting that holds until when the drive is paused, in
-// nanoseconds since 1970; 0: until it is resumed.
+// nanoseconds since 1970, and how long at the most from now on, should the clock
+// have been set back; 0 and 0: until it is resumed.
 const pauseKey = "sync.paused"
 
 func (e *Engine) loadPause() error {
@@ -22,15 +22,20 @@ func (e *Engine) loadPause() error {
 	if err != nil || v == nil {
 		return err
 	}
-	until, err := strconv.ParseInt(string(v), 10, 64)
-	if err != nil {
+	var until, most int64
+	if n, err := fmt.Sscan(string(v), &until, &most); n == 0 { // older ones end after the first
 		return fmt.Errorf("setting %s: %w", pauseKey, err)
 	}
-	e.setPause(until)
+	rest := time.Duration(until - e.now())
+	if most > 0 {
+		rest = min(rest, time.Duration(most))
+	}
+	e.setPause(until != 0, rest)
 	return nil
 }
 
-func (e *Engine) setPause(until int64) {
+// setPause pauses, and ends that by itself after a while.
+func (e *Engine) setPause(ends bool, after time.Duration) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if e.resume != nil {
@@ -38,10 +43,10 @@ func (e *Engine) setPause(until int64) {
 		e.resume = nil
 	}
 	e.paused = true
-	if until == 0 {
+	if !ends {
 		return
 	}
-	e.resume = time.AfterFunc(time.Duration(until-e.now()), func() {
+	e.resume = time.AfterFunc(after, func() {
 		if err := e.Resume(); err != nil {
 			e.log.Error("resume", "error", err)
 		}
@@ -55,19 +60,20 @@ func (e *Engine) Pause(d time.Duration) error {
 		until = e.now() + int64(d)
 	}
 	err := e.Cache.Update(0, func(tx *cache.Tx) error {
-		return tx.SetSetting(pauseKey, strconv.AppendInt(nil, until, 10))
+		return tx.SetSetting(pauseKey, fmt.Appendf(nil, "%d %d", until, d))
 	})
 	if err != nil {
 		return fmt.Errorf("pause: %w", err)
 	}
-	e.setPause(until)
+	e.setPause(until != 0, d)
 	for _, l := range e.current() {
 		l.interrupt()
 	}
 	return nil
 }
 
-// interrupt ends the cycle under way at the next safe point, and returns when it has ended.
+// interrupt ends the cycle under way at the next safe point, and what is being fetched for later ones, and returns when all
+// has ended.
 func (l *leg) interrupt() {
 	l.mu.Lock()
 	stop, ended := l.stop, l.ended
@@ -77,6 +83,7 @@ func (l *leg) interrupt() {
 	}
 	stop()
 	<-ended
+	l.fetches.interrupt()
 }
 
 // Resume ends a pause.

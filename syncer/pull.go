@@ -1,6 +1,7 @@
 package syncer
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -72,9 +73,15 @@ func (l *leg) takeIn(ctx context.Context, ep remote.Endpoint, batch remote.Batch
 		}
 		scan.hints = append(scan.hints, hint{c.ID, c.Relist == remote.RelistDeep})
 	}
+	if len(batch.Changes) > 0 {
+		if err := l.stir(false); err != nil {
+			return err
+		}
+	}
 	if err := l.recordChanges(items); err != nil {
 		return err
 	}
+	slices.SortStableFunc(scan.hints, func(a, b hint) int { return cmp.Compare(a.depth(), b.depth()) })
 	return scan.run(ctx)
 }
 
@@ -125,7 +132,7 @@ func (r *recorder) change(c remote.Change) error {
 type scanner struct {
 	l      *leg
 	ep     remote.Endpoint
-	hints  []hint // not resolved yet
+	hints  []hint // not resolved yet, the nearest to the root first
 	queue  []scanDir
 	queued map[string]bool
 	climb  bool // list the directory above one that is not there
@@ -142,12 +149,21 @@ type hint struct {
 	deep bool
 }
 
-// resolve queues the directories behind hints. One that is not known yet stays
-// a hint: the listing of its parent may make it known, as with one that moved.
+// depth is how far below the root a path address is.
+func (h hint) depth() int { return len(pathNames(h.addr)) }
+
+// resolve queues the directories behind the hints that are nearest to the root. What is below them waits for their listings:
+// these tell which directory is at its address now. One that is not known yet stays a hint: the listing of its parent may make
+// it known, as with one that moved.
 func (s *scanner) resolve() error {
 	return s.l.e.Cache.View(func(tx *cache.Tx) error {
 		var left []hint
+		depth := -1 // of what is queued
 		for _, h := range s.hints {
+			if depth >= 0 && h.depth() > depth {
+				left = append(left, h)
+				continue
+			}
 			id, err := s.l.lookupDir(tx, h.addr)
 			if err != nil {
 				return err
@@ -156,6 +172,7 @@ func (s *scanner) resolve() error {
 				left = append(left, h)
 				continue
 			}
+			depth = h.depth()
 			s.push(id, h.deep)
 		}
 		s.hints = left
@@ -219,8 +236,13 @@ func (s *scanner) scan(ctx context.Context, d scanDir) error {
 		return err
 	}
 	entries, err := listAll(ctx, s.ep, addr)
+	l.shut.note(d.id, err)
+	var c *comparison
+	if err == nil {
+		c, err = s.compare(d, entries)
+	}
 	switch {
-	case errors.Is(err, remote.ErrNotFound), errors.Is(err, remote.ErrKind):
+	case isAny(err, misplaced):
 		return s.above(d.id)
 	case errors.Is(err, remote.ErrDetached):
 		return nil
@@ -230,22 +252,22 @@ func (s *scanner) scan(ctx context.Context, d scanDir) error {
 	case err != nil:
 		return err
 	}
-	return s.record(ctx, d, entries)
+	return s.record(ctx, d, c)
+}
+
+// compare puts a complete listing beside what is known.
+func (s *scanner) compare(d scanDir, entries []remote.Entry) (c *comparison, err error) {
+	err = s.l.e.Cache.View(func(tx *cache.Tx) (err error) {
+		c, err = s.l.compare(tx, d.id, entries, d.deep)
+		return err
+	})
+	return c, err
 }
 
 // record takes in a complete listing and queues what is to be listed next.
-func (s *scanner) record(ctx context.Context, d scanDir, entries []remote.Entry) error {
-	l := s.l
-	var c *comparison
-	look := func(tx *cache.Tx) (err error) {
-		c, err = l.compare(tx, d.id, entries, d.deep)
-		return err
-	}
-	if err := l.e.Cache.View(look); err != nil {
-		return err
-	}
+func (s *scanner) record(ctx context.Context, d scanDir, c *comparison) error {
 	if !c.unchanged() {
-		dirs, err := l.recordListing(ctx, d.id, c)
+		dirs, err := s.l.recordListing(ctx, d.id, c)
 		if err != nil {
 			return err
 		}
@@ -253,7 +275,7 @@ func (s *scanner) record(ctx context.Context, d scanDir, entries []remote.Entry)
 			s.push(id, true)
 		}
 		if d.deep { // what was moved here is listed too
-			if err := l.e.Cache.View(look); err != nil {
+			if c, err = s.compare(d, c.entries); err != nil {
 				return err
 			}
 		}
@@ -261,13 +283,13 @@ func (s *scanner) record(ctx context.Context, d scanDir, entries []remote.Entry)
 	for _, id := range c.dirs {
 		s.push(id, true)
 	}
-	return nil
+	return s.sawAll(d.id)
 }
 
 // beforeScan is where a directory is, and whether it was listed before.
 func (l *leg) beforeScan(id string) (addr remote.ItemID, listed bool, err error) {
 	err = l.e.Cache.View(func(tx *cache.Tx) error {
-		if addr, err = l.address(tx, id); err != nil {
+		if addr, err = l.dirAddress(tx, id); err != nil {
 			return err
 		}
 		b, ok, err := tx.BindingOfRemote(l.id, id)

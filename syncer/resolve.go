@@ -10,7 +10,7 @@ import (
 
 // What a person can keep of a conflict.
 const (
-	KeepLocal  = "local"  // this machine's version, which became the conflict file
+	KeepLocal  = "local"  // this machine's version, which became the conflict file if there is one
 	KeepRemote = "remote" // the endpoint's version, which has the name
 	KeepBoth   = "both"
 	KeepMerged = "merged" // a new content
@@ -23,28 +23,32 @@ func (e *Engine) ResolveConflict(_ context.Context, file, keep string, merged []
 	if err != nil {
 		return err
 	}
-	switch keep {
-	case KeepBoth:
+	switch {
+	case isQuestion(row):
+		err = e.answer(row, keep, merged)
+	case keep == KeepBoth:
 		err = e.closeConflict(row, nil)
-	case KeepRemote:
+	case keep == KeepRemote:
 		err = e.closeConflict(row, func(tx *cache.Tx, _, loser cache.Entry) error { return discard(tx, loser) })
-	case KeepLocal:
+	case keep == KeepLocal:
 		err = e.closeConflict(row, func(tx *cache.Tx, winner, loser cache.Entry) error {
 			if err := discard(tx, winner); err != nil {
 				return err
 			}
 			return tx.MoveDentry(loser.ID, winner.Parent, winner.Name)
 		})
-	case KeepMerged:
+	case keep == KeepMerged:
 		err = e.keepMerged(row, merged)
 	default:
-		return invalid("keep local, remote, both or merged, not %q", keep)
+		return errKeep(keep)
 	}
 	if err != nil {
 		return fmt.Errorf("resolve conflict of %s: %w", file, err)
 	}
 	return nil
 }
+
+func errKeep(keep string) error { return invalid("keep local, remote, both or merged, not %q", keep) }
 
 func (e *Engine) openConflict(file string) (row cache.ConflictRow, err error) {
 	err = e.Cache.View(func(tx *cache.Tx) error {

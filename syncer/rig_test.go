@@ -5,12 +5,17 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"os"
 	"path"
+	"path/filepath"
+	"strconv"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"vdfs/cache"
+	"vdfs/internal/fault"
 	"vdfs/syncer/remote"
 	"vdfs/syncer/remote/faulty"
 	"vdfs/syncer/remote/memory"
@@ -25,7 +30,11 @@ type rig struct {
 	e      *Engine
 	stores []*memory.Store
 	script faulty.Script // for all of them
-	clock  time.Time
+	ahead  atomic.Int64  // of the clock, in nanoseconds
+	jumped atomic.Int64  // likewise, and no time has passed
+	clock  time.Time     // it stands still there; zero: it is the one on the wall
+	rests  bool          // changes rest as long as in any drive
+	merge  func(base, ours, theirs []byte) ([]byte, bool)
 }
 
 // flavour is a kind of endpoint that the engine has to get along with.
@@ -54,25 +63,106 @@ func flavours() []flavour {
 }
 
 func newRig(t testing.TB, stores ...*memory.Store) *rig {
-	r := &rig{t: t, dir: t.TempDir(), stores: stores, clock: time.Unix(1_700_000_000, 0)}
+	r := &rig{t: t, dir: t.TempDir(), stores: stores}
+	r.begin()
+	return r
+}
+
+// begin opens the drive and joins all stores to it.
+func (r *rig) begin() {
+	r.t.Helper()
 	r.open()
-	for i := range stores {
+	for i := range r.stores {
 		r.join(i)
 	}
+	r.t.Cleanup(func() {
+		for _, l := range r.e.current() {
+			l.close()
+		}
+		r.must(r.c.Close())
+	})
+}
+
+// newPolicyRig is a drive whose root is joined to an endpoint by a conduit of its own.
+func newPolicyRig(t testing.TB, s Spec, store *memory.Store) *rig {
+	r := &rig{t: t, dir: t.TempDir(), stores: []*memory.Store{store}}
+	r.open()
 	t.Cleanup(func() { r.must(r.c.Close()) })
+	s.Name = "home"
+	_, err := r.e.CreateConduit(context.Background(), s)
+	r.must(err)
 	return r
+}
+
+// eachPolicy is each for a conduit of one's own.
+func eachPolicy(t *testing.T, s Spec, run func(t *testing.T, r *rig, f *far)) {
+	for _, fl := range flavours() {
+		t.Run(fl.name, func(t *testing.T) {
+			t.Parallel()
+			r := newPolicyRig(t, s, memory.New(fl.opts()))
+			run(t, r, r.far(0))
+		})
+	}
+}
+
+// once runs one cycle of every leg.
+func (r *rig) once() {
+	r.t.Helper()
+	for _, l := range r.legs() {
+		r.must(r.cycle(l))
+	}
+}
+
+// kept are the contents in the drive's trash, by the path they had.
+func (r *rig) kept() map[string]string {
+	r.t.Helper()
+	out := map[string]string{}
+	r.must(r.c.View(func(tx *cache.Tx) error {
+		rows, err := tx.Trash(0, 1000)
+		for _, row := range rows {
+			switch {
+			case row.Kind == cache.Symlink:
+				out[row.Path] = "-> " + row.Target
+			default:
+				out[row.Path] = r.content(row.Content)
+			}
+		}
+		return err
+	}))
+	return out
+}
+
+// content reads a backing file.
+func (r *rig) content(id cache.ContentID) string {
+	r.t.Helper()
+	data, err := os.ReadFile(filepath.Join(r.dir, "content", fmt.Sprintf("%02x", int(id>>8)&0xff), strconv.FormatInt(int64(id), 16)))
+	r.must(err)
+	return string(data)
+}
+
+// keptThere are the contents in an endpoint's trash, by the path they had.
+func (r *rig) keptThere(i int) map[string]string {
+	out := map[string]string{}
+	for _, k := range r.stores[i].Kept() {
+		out[k.Path] = string(k.Data)
+	}
+	return out
 }
 
 func (r *rig) open() {
 	r.t.Helper()
-	c, err := cache.Open(context.Background(), cache.Options{
-		Dir: r.dir, Device: "test", QuietMin: 1, QuietMax: 1,
+	o := cache.Options{
+		Dir: r.dir, Device: "test", QuietMin: 1, QuietMax: 1, Clock: r.now,
 		LocalOnly: func(name string) bool { return strings.HasSuffix(name, "~") },
-	})
+	}
+	if r.rests {
+		o.QuietMin, o.QuietMax = 0, 0
+	}
+	c, err := cache.Open(context.Background(), o)
 	r.must(err)
 	r.c = c
 	r.e, err = New(Options{
-		Cache: c, Device: "test", Logger: slog.New(slog.DiscardHandler),
+		Cache: c, Device: "test", Logger: slog.New(slog.DiscardHandler), Clock: r.now, Merge: r.merge,
 		Open: func(_ context.Context, endpoint string, _ cache.Leg) (remote.Endpoint, error) {
 			var i int
 			if _, err := fmt.Sscanf(endpoint, "mem:%d", &i); err != nil {
@@ -82,8 +172,24 @@ func (r *rig) open() {
 		},
 	})
 	r.must(err)
-	r.e.Quiet = 0
+	if !r.rests {
+		r.e.Quiet = 0
+	}
 }
+
+func (r *rig) now() time.Time {
+	now := r.clock
+	if now.IsZero() {
+		now = time.Now()
+	}
+	return fault.Jumped(now.Add(time.Duration(r.ahead.Load())), time.Duration(r.jumped.Load()))
+}
+
+// advance lets time pass.
+func (r *rig) advance(d time.Duration) { r.ahead.Add(int64(d)) }
+
+// jump sets the clock.
+func (r *rig) jump(by time.Duration) { r.jumped.Add(int64(by)) }
 
 // reopen is a crash and a new start: nothing of what was in memory survives.
 func (r *rig) reopen() {
@@ -95,36 +201,23 @@ func (r *rig) reopen() {
 	r.open()
 }
 
-// join makes a conduit at the root; later ones are legs beside it, as the commands cannot make them yet.
+// join makes a conduit at the root: the first is the drive's own, later ones are beside it.
 func (r *rig) join(i int) {
 	r.t.Helper()
-	endpoint := fmt.Sprintf("mem:%d", i)
-	if i == 0 {
-		_, err := r.e.CreateConduit(context.Background(), Spec{Name: "home", Source: "drive:/", Target: endpoint, Policy: "offload"})
-		r.must(err)
-		return
+	spec := Spec{Name: "home", Source: "drive:/", Target: fmt.Sprintf("mem:%d", i), Policy: "offload"}
+	if i > 0 {
+		spec.Name = spec.Target
 	}
-	st, caps, err := r.e.probe(context.Background(), endpoint)
+	_, err := r.e.CreateConduit(context.Background(), spec)
 	r.must(err)
-	cd := cache.Conduit{Name: endpoint, UUID: newUUID(), Policy: PolicyOffload, Enabled: true, Parallel: 1}
-	r.must(r.c.Update(0, func(tx *cache.Tx) error {
-		first, _, err := tx.ConduitByName("home")
-		if err != nil {
-			return err
-		}
-		cd.Place = first.Place
-		legs := []cache.Leg{{Endpoint: endpoint, Identity: st.Epoch}}
-		if err := tx.CreateConduit(&cd, legs); err != nil {
-			return err
-		}
-		root := cache.Binding{Leg: legs[0].ID, Dentry: cache.RootDentry, RemoteID: rootID, Kind: cache.Dir}
-		if caps.StableID {
-			root.RemoteID = string(st.Root)
-		}
-		return tx.PutBinding(&root)
-	}))
-	r.must(r.e.rederive(cd))
-	r.must(r.e.reload())
+}
+
+// rederive marks what differs from a leg's base.
+func (r *rig) rederive(l *leg) {
+	r.t.Helper()
+	r.must(r.c.Update(0, func(tx *cache.Tx) error { return beginDerive(tx, l.id) }))
+	l.derived = false
+	r.must(l.derive(context.Background()))
 }
 
 func (r *rig) must(err error) {
@@ -146,10 +239,30 @@ func (r *rig) legs() []*leg {
 	return out
 }
 
-// cycle runs one cycle of a leg.
-func (r *rig) cycle(l *leg) error {
+// alone runs one cycle of a leg.
+func (r *rig) alone(l *leg) error {
 	_, err := l.cycle(context.Background(), true, &syncCall{done: make(chan error, 1)})
 	return err
+}
+
+// cycle runs one cycle of a leg, and again when what it waited for was fetched.
+func (r *rig) cycle(l *leg) error {
+	err := r.alone(l)
+	for err == nil && l.fetched() {
+		err = r.alone(l)
+	}
+	return err
+}
+
+// fetched waits until nothing is being fetched, and reports whether something was.
+func (l *leg) fetched() bool {
+	l.fetches.work.Wait()
+	select {
+	case <-l.fetches.news:
+		return true
+	default:
+		return false
+	}
 }
 
 // settle runs cycles until nothing is left to do.
@@ -164,6 +277,21 @@ func (r *rig) settle() {
 		}
 	}
 	r.t.Fatalf("does not come to rest:\n%s", r.pending())
+}
+
+// lookBack has several legs begin at once, as they do by themselves: who reads the bytes of one waits for the outcome of its
+// writes, which here would never come.
+func (r *rig) lookBack() {
+	r.t.Helper()
+	all := r.legs()
+	if len(all) < 2 {
+		return
+	}
+	for _, l := range all {
+		ep, err := l.check(context.Background())
+		r.must(err)
+		r.must(l.lookBack(context.Background(), ep))
+	}
 }
 
 func (r *rig) quiet() bool { return r.pending() == "" }
@@ -282,7 +410,7 @@ func (r *rig) read(p string) string {
 	f, err := r.c.OpenFile(e.Ino, false)
 	r.must(err)
 	defer f.Close()
-	buf, err := io.ReadAll(io.NewSectionReader(f, 0, 1<<20))
+	buf, err := io.ReadAll(io.NewSectionReader(f, 0, 4<<20))
 	r.must(err)
 	return string(buf)
 }

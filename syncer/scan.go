@@ -42,15 +42,21 @@ func (l *leg) seen(id, parent string, e remote.Entry) cache.Observed {
 	kind, _ := remoteKind(e.Kind)
 	o := cache.Observed{
 		Leg: l.id, RemoteID: id, Ident: e.Ident, Parent: parent, Name: e.Name, Kind: kind,
-		Tag: string(e.Tag), Content: string(e.Content), Size: e.Size, Mode: e.Mode & 0o777, Target: e.Target,
+		Tag: string(e.Tag), Content: string(e.Content), Size: e.Size, Mode: e.Mode, Target: e.Target,
 	}
 	if !e.Mtime.IsZero() {
 		o.Mtime = e.Mtime.UnixNano()
 	}
-	if h, err := hex.DecodeString(e.Hashes[remote.BLAKE3]); err == nil && len(h) == len(o.Hash) {
-		copy(o.Hash[:], h)
-	}
+	o.Hash = hashIn(e)
 	return o
+}
+
+// hashIn is the BLAKE3 that an endpoint tells of an entry.
+func hashIn(e remote.Entry) (h cache.Hash) {
+	if b, err := hex.DecodeString(e.Hashes[remote.BLAKE3]); err == nil && len(b) == len(h) {
+		copy(h[:], b)
+	}
+	return h
 }
 
 // known are children of a directory as last observed, by name.
@@ -76,7 +82,7 @@ func (l *leg) compare(tx *cache.Tx, dir string, entries []remote.Entry, dirs boo
 			c.same[i] = true // never shown: sockets, devices, online documents
 		}
 	}
-	err := l.children(tx, dir, func(o cache.Observed, _ *cache.Binding) bool {
+	err := l.children(tx, dir, func(o cache.Observed) bool {
 		if dirs && o.Kind == cache.Dir {
 			c.dirs = append(c.dirs, o.RemoteID)
 		}
@@ -86,8 +92,15 @@ func (l *leg) compare(tx *cache.Tx, dir string, entries []remote.Entry, dirs boo
 			return true
 		}
 		now := l.seen(o.RemoteID, dir, entries[i])
-		c.ids[i] = o.RemoteID
-		c.same[i] = l.same(o, now) && o.Ident == now.Ident && o.Content == now.Content && (!l.caps.StableID || o.RemoteID == string(entries[i].ID))
+		same := l.same(o, now) && o.Ident == now.Ident && o.Content == now.Content && (!l.caps.StableID || o.RemoteID == string(entries[i].ID))
+		if other := c.ids[i]; other != "" { // it came to the name of one that was not seen to go: only one of them can be there
+			if !same || c.same[i] {
+				c.missing = append(c.missing, o.RemoteID)
+				return true
+			}
+			c.missing = append(c.missing, other)
+		}
+		c.ids[i], c.same[i] = o.RemoteID, same
 		return true
 	})
 	return c, err
@@ -108,10 +121,12 @@ type recorder struct {
 	fresh []string
 	// dirs collects directories the base does not know: they have to be listed too.
 	dirs []string
+	// made are the ids that were given out for this listing: nobody knows anything of those.
+	made map[string]bool
 }
 
 func (l *leg) recorder(tx *cache.Tx, listed []remote.Entry) *recorder {
-	r := &recorder{l: l, tx: tx, here: map[string]bool{}, claimed: map[string]bool{}}
+	r := &recorder{l: l, tx: tx, here: map[string]bool{}, claimed: map[string]bool{}, made: map[string]bool{}}
 	for _, e := range listed {
 		if e.Ident != "" {
 			r.here[e.Ident] = true
@@ -163,7 +178,9 @@ func (r *recorder) identify(e remote.Entry, kids known) (string, error) {
 	if ok && !r.here[k.Ident] {
 		return k.RemoteID, nil
 	}
-	return r.l.newID(), nil
+	id := r.l.newID()
+	r.made[id] = true
+	return id, nil
 }
 
 // byIdent finds the object that last bore a fingerprint.
@@ -184,7 +201,7 @@ func (r *recorder) byIdent(ident string, kind cache.Kind) (string, error) {
 		return b.RemoteID, err
 	}
 	// Another object was found under its name before it was found itself, and taken for it.
-	if o.Gone || kind != cache.File {
+	if o.Gone || kind == cache.Dir {
 		return "", nil
 	}
 	o.RemoteID = r.l.newID()
@@ -194,6 +211,9 @@ func (r *recorder) byIdent(ident string, kind cache.Kind) (string, error) {
 
 // put records one object as it is now.
 func (r *recorder) put(o cache.Observed) error {
+	if r.made[o.RemoteID] {
+		return r.first(o)
+	}
 	b, bound, err := r.tx.BindingOfRemote(r.l.id, o.RemoteID)
 	if err != nil {
 		return err
@@ -209,16 +229,44 @@ func (r *recorder) put(o cache.Observed) error {
 		if r.l.same(*half, o) {
 			return r.agreed(b, o)
 		}
-	} else if o.Kind == cache.Dir {
-		r.dirs = append(r.dirs, o.RemoteID)
+	} else if !r.meet(o) {
+		return nil
 	}
 	if old, ok, err := r.tx.Observed(r.l.id, o.RemoteID); err != nil {
 		return err
-	} else if ok && old == o {
+	} else if ok {
+		if o.Listed = old.Listed && !bound; old == o {
+			return nil
+		}
+	}
+	return r.news(o)
+}
+
+// meet takes note of an object that is not bound; false: most likely it is ours, and when that is found out its directory is
+// listed again.
+func (r *recorder) meet(o cache.Observed) bool {
+	if r.l.unclear.has(spot{o.Parent, o.Name}) {
+		return false
+	}
+	if o.Kind == cache.Dir {
+		r.dirs = append(r.dirs, o.RemoteID)
+	}
+	return true
+}
+
+// first records an object of which nobody has heard before.
+func (r *recorder) first(o cache.Observed) error {
+	if !r.meet(o) {
 		return nil
 	}
 	r.fresh = append(r.fresh, o.RemoteID)
-	return r.tx.PutObserved(o)
+	return r.tx.PutFirstObserved(o)
+}
+
+// news writes down what is to be brought into the drive. What failed before was about another state of the object.
+func (r *recorder) news(o cache.Observed) error {
+	r.fresh = append(r.fresh, o.RemoteID)
+	return errors.Join(r.tx.PutObserved(o), r.tx.WakeRemote(o.Leg, o.RemoteID))
 }
 
 // agreed notes tokens that moved although nothing counts as changed, and forgets an older observation.
@@ -310,7 +358,7 @@ func (l *leg) nextLost(tx *cache.Tx, stack *[]lost) (batch []lost, err error) {
 			}
 			if now.Kind == cache.Dir {
 				*stack = append(*stack, lost{o.id, o.dir, true})
-				err := l.children(tx, o.id, func(k cache.Observed, _ *cache.Binding) bool {
+				err := l.children(tx, o.id, func(k cache.Observed) bool {
 					*stack = append(*stack, lost{id: k.RemoteID, dir: o.id})
 					return true
 				})
@@ -339,6 +387,5 @@ func (r *recorder) lose(g lost) error {
 		return errors.Join(r.tx.DeleteObserved(r.l.id, o.RemoteID), r.tx.FinishRemote(r.l.id, o.RemoteID))
 	}
 	o.Gone = true
-	r.fresh = append(r.fresh, o.RemoteID)
-	return r.tx.PutObserved(*o)
+	return r.news(*o)
 }

@@ -1,11 +1,12 @@
 package syncer
 
 import (
+	"cmp"
 	"context"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"time"
 
 	"vdfs/cache"
@@ -81,21 +82,50 @@ func (l *leg) opened() remote.Endpoint {
 var errNoCopy = errors.New("no endpoint has this version")
 
 // Fetch streams n bytes from off of a version of a node from an endpoint that
-// has it. The bytes are of that version or the stream fails.
-func (e *Engine) Fetch(ctx context.Context, ino cache.Ino, version uint64, off, n int64) (io.ReadCloser, error) {
+// has it, and names the copy by its binding. The bytes are of that version or
+// the stream fails. Copies that are shunned are asked last.
+func (e *Engine) Fetch(
+	ctx context.Context, ino cache.Ino, version uint64, off, n int64, shunned []cache.BindingID,
+) (io.ReadCloser, cache.BindingID, error) {
 	list, err := e.holders(ino, version)
 	if err != nil {
-		return nil, fmt.Errorf("fetch node %d: %w", ino, err)
+		return nil, 0, fmt.Errorf("fetch node %d: %w", ino, err)
 	}
+	slices.SortStableFunc(list, func(a, b holder) int { return cmp.Compare(a.among(shunned), b.among(shunned)) })
 	err = errNoCopy
 	for _, h := range list {
 		r, rerr := h.read(ctx, off, n)
 		if rerr == nil {
-			return r, nil
+			return &copyStream{r, h.l}, h.binding.ID, nil
 		}
-		err = rerr
+		err = &readError{h.l, rerr}
 	}
-	return nil, fmt.Errorf("fetch node %d: %w", ino, err)
+	return nil, 0, fmt.Errorf("fetch node %d: %w", ino, err)
+}
+
+// copyStream is a stream whose failures have the consequences of any failed read.
+type copyStream struct {
+	io.ReadCloser
+	l *leg
+}
+
+// Read implements io.Reader.
+func (b *copyStream) Read(p []byte) (int, error) {
+	n, err := b.ReadCloser.Read(p)
+	if err != nil && err != io.EOF {
+		err = &readError{b.l, b.l.readFailed(err)}
+	}
+	return n, err
+}
+
+// among counts how often a holder is in a list.
+func (h holder) among(list []cache.BindingID) (n int) {
+	for _, id := range list {
+		if id == h.binding.ID {
+			n++
+		}
+	}
+	return n
 }
 
 // read begins to read at the endpoint. An object that is not where it was, or not as it was, while a write of ours is on its
@@ -136,7 +166,7 @@ func (h *holder) await(ctx context.Context, addr remote.ItemID) (again bool, err
 			if again, err = h.renew(tx, addr); err != nil || again {
 				return err
 			}
-			pending, err = h.pending(tx)
+			pending, err = h.l.moving(tx, h.binding.ID)
 			return err
 		})
 		if err != nil || again || !pending {
@@ -168,10 +198,11 @@ func (h *holder) renew(tx *cache.Tx, addr remote.ItemID) (bool, error) {
 	return other, nil
 }
 
-// pending reports whether a write is announced that may move or change the object, and its outcome is not known.
-func (h *holder) pending(tx *cache.Tx) (bool, error) {
+// moving reports whether a write is announced that may move or change an object, by its base if it has one, and its outcome is
+// not known.
+func (l *leg) moving(tx *cache.Tx, of cache.BindingID) (bool, error) {
 	for after := int64(0); ; {
-		page, err := tx.Journal(h.l.id, after, pageSize)
+		page, err := tx.Journal(l.id, after, pageSize)
 		if err != nil || len(page) == 0 {
 			return false, err
 		}
@@ -182,7 +213,7 @@ func (h *holder) pending(tx *cache.Tx) (bool, error) {
 				return false, fmt.Errorf("look for writes: %w", err)
 			}
 			moves := w.Op.Kind == plan.OpMoveRemote || w.Op.Kind == plan.OpParkRemote
-			if moves || cache.BindingID(w.Op.Binding) == h.binding.ID {
+			if moves || of != 0 && cache.BindingID(w.Op.Binding) == of {
 				return true, nil
 			}
 		}
@@ -229,7 +260,7 @@ func (e *Engine) Reachable(ino cache.Ino) error {
 		if offline == nil {
 			return nil
 		}
-		err = &unreachable{offline}
+		err = &readError{h.l, &unreachable{offline}}
 	}
 	return err
 }
@@ -264,16 +295,17 @@ func (e *Engine) Prove(ctx context.Context, ino cache.Ino, version uint64) (copi
 		return 0, fmt.Errorf("prove node %d: %w", ino, err)
 	}
 	err = errNoCopy
+	proved := map[*leg]bool{} // two names of a file at one endpoint are no two copies
 	for _, hd := range list {
 		perr := hd.prove(ctx, h)
 		if perr != nil {
 			err = perr
 			continue
 		}
-		copies++
+		proved[hd.l] = true
 	}
-	if copies > 0 {
-		return copies, nil
+	if len(proved) > 0 {
+		return len(proved), nil
 	}
 	return 0, fmt.Errorf("prove node %d: %w", ino, err)
 }
@@ -328,7 +360,7 @@ func (h holder) prove(ctx context.Context, want cache.Hash) error {
 	if !want.Known() || h.binding.Hash == want && h.proved() {
 		return nil
 	}
-	n, err := ep.Verify(ctx, addr, remote.Hashes{remote.BLAKE3: hex.EncodeToString(want[:])}, now.Size, remote.ProofStrong)
+	n, err := ep.Verify(ctx, addr, blakeOf(want), now.Size, remote.ProofStrong)
 	if err != nil {
 		return err
 	}

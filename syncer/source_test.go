@@ -2,6 +2,9 @@ package syncer
 
 import (
 	"context"
+	"errors"
+	"io"
+	"syscall"
 	"testing"
 
 	"lukechampine.com/blake3"
@@ -52,5 +55,53 @@ func TestAnEndpointTellsWhetherItHoldsAContent(t *testing.T) {
 				t.Errorf("asking changed the node: %+v", now)
 			}
 		})
+	}
+}
+
+func TestWhatIsShunnedIsAskedLast(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, memory.New(flavours()[0].opts()), memory.New(flavours()[0].opts()))
+	r.list()
+	r.write("f", "bytes")
+	r.settle()
+	n := r.find("f").Node
+	fetch := func(shunned ...cache.BindingID) cache.BindingID {
+		t.Helper()
+		body, from, err := r.e.Fetch(context.Background(), n.Ino, n.Version, 0, -1, shunned)
+		r.must(err)
+		text, err := io.ReadAll(body)
+		r.must(errors.Join(err, body.Close()))
+		if string(text) != "bytes" {
+			t.Fatalf("read %q", text)
+		}
+		return from
+	}
+	first := fetch()
+	second := fetch(first)
+	if second == first {
+		t.Fatal("the copy that is shunned was read, though there is another")
+	}
+	if got := fetch(first, second, first); got != second {
+		t.Error("of two that are shunned the worse one was read")
+	}
+	r.script.Add(faulty.Rule{Method: faulty.Read, Nth: 1, Err: remote.ErrUnavailable})
+	if got := fetch(first); got != first {
+		t.Error("where no other can be read, the one that is shunned was not")
+	}
+}
+
+func TestAnEndpointThatWasWaitedForTimesOut(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, memory.New(flavours()[0].opts()))
+	r.far(0).write("f", "bytes")
+	r.list()
+	n := r.find("f").Node
+	for cause, want := range map[error]syscall.Errno{remote.ErrSilent: syscall.ETIMEDOUT, remote.ErrUnavailable: syscall.ENETUNREACH} {
+		r.script.Add(faulty.Rule{Method: faulty.Read, Nth: 1, Err: cause})
+		_, _, err := r.e.Fetch(context.Background(), n.Ino, n.Version, 0, -1, nil)
+		var e interface{ Errno() syscall.Errno }
+		if !errors.As(err, &e) || e.Errno() != want || !errors.Is(err, ErrUnreachable) {
+			t.Errorf("%v arrives as %v, want %v", cause, err, want)
+		}
 	}
 }

@@ -1,7 +1,9 @@
 package syncer
 
 import (
+	"fmt"
 	"path"
+	"slices"
 	"time"
 
 	"vdfs/cache"
@@ -17,10 +19,14 @@ const (
 	StateError     = "error"
 )
 
-// ConduitStatus is a conduit as it stands.
+// ConduitStatus is a conduit as it stands: the worst of its legs, and what they have to do together.
 type ConduitStatus struct {
 	cache.Conduit
 	At            string // directory of the drive
+	ReadOnly      bool   // programs change nothing there
+	Rules         []cache.Rule
+	KeepExtra     bool        // the target of replicate keeps what the drive does not have
+	Legs          []LegStatus // source first
 	State         string
 	Message       string // why it is in this state, in words
 	Verification  string // of the last generation
@@ -29,7 +35,21 @@ type ConduitStatus struct {
 	PendingRemote int64
 	Conflicts     int64
 	Errors        int64
-	Notes         []string // what its endpoint lacks or complains of
+	Notes         []string // what its endpoints lack or complain of
+}
+
+// LegStatus is one endpoint of a conduit as it stands. LastSync is when a cycle last went well, in nanoseconds since 1970.
+type LegStatus struct {
+	Endpoint      string
+	Role          cache.Role
+	State         string
+	Message       string
+	LastSync      int64
+	NextSync      time.Time
+	PendingLocal  int64
+	PendingRemote int64
+	Conflicts     int64
+	Errors        int64
 }
 
 // Noticer is an endpoint with something to tell a person, such as a limit it met.
@@ -53,14 +73,26 @@ func (e *Engine) Status() ([]ConduitStatus, error) {
 		}
 		for _, cd := range all {
 			s := ConduitStatus{Conduit: cd, State: StateIdle}
+			if cd.Drift > 0 {
+				s.Notes = append(s.Notes, fmt.Sprintf("%s only follows: what was done at %s was undone %d times; what it had is in the trash there", cd.Name, cd.Target, cd.Drift))
+			}
 			legs, err := tx.LegsOfConduit(cd.ID)
 			if err != nil {
 				return err
 			}
 			for _, row := range legs {
-				s.count(row.ID, counts, open)
-				e.legState(row, &s)
+				l := LegStatus{Endpoint: row.Endpoint, Role: row.Role, State: StateIdle}
+				l.count(row.ID, counts, open)
+				note, err := e.legState(tx, row, cd, &l)
+				if err != nil {
+					return err
+				}
+				if note != "" {
+					s.Notes = append(s.Notes, note)
+				}
+				s.Legs = append(s.Legs, l)
 			}
+			s.sum()
 			if err := s.describe(tx); err != nil {
 				return err
 			}
@@ -71,7 +103,7 @@ func (e *Engine) Status() ([]ConduitStatus, error) {
 	return out, err
 }
 
-func (s *ConduitStatus) count(leg cache.LegID, counts []cache.ItemCount, open []cache.ConflictRow) {
+func (s *LegStatus) count(leg cache.LegID, counts []cache.ItemCount, open []cache.ConflictRow) {
 	for _, c := range counts {
 		if c.Leg != leg {
 			continue
@@ -92,10 +124,16 @@ func (s *ConduitStatus) count(leg cache.LegID, counts []cache.ItemCount, open []
 	}
 }
 
-// legState reads what only the running leg knows.
-func (e *Engine) legState(row cache.Leg, s *ConduitStatus) {
+// legState reads what only the running leg knows, and returns what its endpoint has to tell.
+func (e *Engine) legState(tx *cache.Tx, row cache.Leg, cd cache.Conduit, s *LegStatus) (note string, err error) {
 	l := e.leg(row.ID)
-	paused := e.Paused() || !s.Enabled
+	paused := e.Paused() || !cd.Enabled
+	var shut []Blocked
+	if l != nil && !paused {
+		if shut, err = l.shutOut(tx); err != nil {
+			return "", err
+		}
+	}
 	switch {
 	case paused:
 		s.State = StatePaused
@@ -103,8 +141,7 @@ func (e *Engine) legState(row cache.Leg, s *ConduitStatus) {
 	default:
 		l.mu.Lock()
 		defer l.mu.Unlock()
-		s.NextSync = l.next
-		s.LastSync = max(s.LastSync, l.lastOK)
+		s.NextSync, s.LastSync = l.next, l.lastOK
 		switch {
 		case l.offline != nil:
 			s.State, s.Message = StateOffline, l.offline.Error()
@@ -114,13 +151,51 @@ func (e *Engine) legState(row cache.Leg, s *ConduitStatus) {
 			s.State, s.Message = StateAttention, "some files could not be synced; `vdfs errors` says why"
 		case l.lastErr != nil:
 			s.State, s.Message = StateError, l.lastErr.Error()
+		case len(shut) > 0:
+			s.State, s.Message = StateAttention, shutMessage(shut)
 		case l.busy && l.working || !row.Contact || s.PendingLocal+s.PendingRemote > 0:
 			s.State = StateSyncing
 		}
-		if n, ok := l.ep.(Noticer); ok && n.Notice() != "" {
-			s.Notes = append(s.Notes, n.Notice())
+		if n, ok := l.ep.(Noticer); ok {
+			note = n.Notice()
 		}
 	}
+	return note, nil
+}
+
+// shutMessage tells of directories that cannot be listed.
+func shutMessage(shut []Blocked) string {
+	if len(shut) == 1 {
+		return fmt.Sprintf("%s: %s", shut[0].Path, shut[0].Reason)
+	}
+	return fmt.Sprintf("%d directories could not be listed, such as %s: %s", len(shut), shut[0].Path, shut[0].Reason)
+}
+
+// severity orders the states: the worst leg of a conduit speaks for it.
+var severity = []string{StateIdle, StateSyncing, StatePaused, StateAttention, StateOffline, StateError}
+
+// sum makes the state of the conduit from those of its legs.
+func (s *ConduitStatus) sum() {
+	var oldest int64
+	for i, l := range s.Legs {
+		if slices.Index(severity, l.State) > slices.Index(severity, s.State) {
+			s.State, s.Message = l.State, l.Message
+			if len(s.Legs) > 1 && l.Message != "" {
+				s.Message = l.Endpoint + ": " + l.Message
+			}
+		}
+		if s.NextSync.IsZero() || !l.NextSync.IsZero() && l.NextSync.Before(s.NextSync) {
+			s.NextSync = l.NextSync
+		}
+		if i == 0 || l.LastSync < oldest {
+			oldest = l.LastSync
+		}
+		s.PendingLocal += l.PendingLocal
+		s.PendingRemote += l.PendingRemote
+		s.Conflicts += l.Conflicts
+		s.Errors += l.Errors
+	}
+	s.LastSync = max(s.LastSync, oldest)
 }
 
 func (s *ConduitStatus) describe(tx *cache.Tx) error {
@@ -135,6 +210,14 @@ func (s *ConduitStatus) describe(tx *cache.Tx) error {
 	if s.At, err = tx.Path(d.ID); err != nil {
 		return err
 	}
+	if s.ReadOnly, err = tx.PlaceReadOnly(s.Place); err != nil {
+		return err
+	}
+	if s.Rules, err = tx.Rules(s.ID); err != nil {
+		return err
+	}
+	config, _ := parseConfig(s.PolicyConfig) // one that cannot be read stops the conduit, which says so
+	s.KeepExtra = config.MirrorDeletions != nil && !*config.MirrorDeletions
 	g, ok, err := tx.Generation(s.ID, s.Generation)
 	if err == nil && ok {
 		s.Verification = g.Verification

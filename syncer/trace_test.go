@@ -61,7 +61,8 @@ func traces(t *testing.T, normal int) int {
 func TestRandomTracesOneLeg(t *testing.T)  { runTraces(t, 1) }
 func TestRandomTracesTwoLegs(t *testing.T) { runTraces(t, 2) }
 
-func runTraces(t *testing.T, legs int) {
+// firstSeed is the seed of the first of several histories; VDFS_SEED asks for another.
+func firstSeed(t *testing.T) uint64 {
 	first := uint64(1)
 	if v := os.Getenv("VDFS_SEED"); v != "" {
 		n, err := strconv.ParseUint(v, 10, 64)
@@ -70,6 +71,18 @@ func runTraces(t *testing.T, legs int) {
 		}
 		first = n
 	}
+	return first
+}
+
+// tell prints what a history that failed did.
+func (tr *trace) tell(t *testing.T, seed uint64) {
+	if t.Failed() {
+		t.Logf("seed %d:\n%s", seed, strings.Join(tr.log, "\n"))
+	}
+}
+
+func runTraces(t *testing.T, legs int) {
+	first := firstSeed(t)
 	for i := range uint64(traces(t, 40)) {
 		seed := first + i
 		for k, fl := range flavours() {
@@ -83,11 +96,7 @@ func runTraces(t *testing.T, legs int) {
 					blind = append(blind, o.NoIdent)
 				}
 				tr := &trace{blind: blind, r: newRig(t, stores...), rng: rand.New(rand.NewPCG(seed, uint64(k))), names: []string{"a", "b", "c", "d", "e", "f"}}
-				defer func() {
-					if t.Failed() {
-						t.Logf("seed %d:\n%s", seed, strings.Join(tr.log, "\n"))
-					}
-				}()
+				defer tr.tell(t, seed)
 				tr.run()
 			})
 		}
@@ -135,6 +144,7 @@ func (tr *trace) disturb() {
 		}
 		r.script.Clear()
 		r.reopen()
+		r.lookBack()
 		r.unpark()
 	case 0:
 		tr.note("killed")
@@ -143,7 +153,7 @@ func (tr *trace) disturb() {
 		tr.note("items deleted")
 		for _, l := range r.legs() {
 			r.must(r.c.Update(0, func(tx *cache.Tx) error { return tx.DeleteAllItems(l.id) }))
-			r.must(r.e.rederive(cache.Conduit{ID: l.conduitRow().ID}))
+			r.rederive(l)
 		}
 	case 2:
 		tr.note("cut short")
@@ -279,7 +289,7 @@ func (tr *trace) idle(final map[string]string) {
 		ep, err := l.check(context.Background())
 		r.must(err)
 		r.must(l.pull(context.Background(), ep, true))
-		_, err = l.rounds(context.Background(), ep, &c, &syncCall{})
+		_, _, err = l.generation(context.Background(), ep, &c, &syncCall{})
 		r.must(err)
 		if c != (counts{}) {
 			r.t.Errorf("O7: leg %d did %+v on a drive at rest", l.id, c)

@@ -6,6 +6,8 @@ import (
 	"strings"
 	"time"
 
+	"lukechampine.com/blake3"
+
 	"vdfs/cache"
 	"vdfs/syncer/plan"
 	"vdfs/syncer/remote"
@@ -17,12 +19,19 @@ type views struct {
 	tx   *cache.Tx
 	root plan.Binding
 	now  int64
+
+	rules    plan.Rules
+	patterns []rule
+	dirs     *dirs // nil: nothing is remembered
 }
 
 var _ plan.Views = (*views)(nil)
 
 func (l *leg) views(tx *cache.Tx) (*views, error) {
 	v := &views{l: l, tx: tx, now: l.e.now()}
+	l.mu.Lock()
+	v.rules, v.patterns = l.decides, l.patterns
+	l.mu.Unlock()
 	root, ok, err := tx.RootBinding(l.id)
 	if err != nil {
 		return nil, err
@@ -36,7 +45,7 @@ func (l *leg) views(tx *cache.Tx) (*views, error) {
 
 // keep reduces metadata to what the leg's endpoint can keep.
 func (l *leg) keep(mode uint32, mtime int64, target string) plan.Meta {
-	return plan.Meta{Mode: l.caps.Perm.Keep(mode & 0o777), Mtime: cut(mtime, l.caps.MtimeGrain), Target: target}
+	return plan.Meta{Mode: l.caps.Perm.Keep(mode), Mtime: cut(mtime, l.caps.MtimeGrain), Target: target}
 }
 
 func cut(mtime int64, grain time.Duration) int64 {
@@ -76,7 +85,7 @@ func (l *leg) planBinding(b cache.Binding) plan.Binding {
 		LocalMeta: plan.Meta{Mode: b.LocalMode, Mtime: b.LocalMtime, Target: b.Target},
 		Remote:    plan.RemoteID(b.RemoteID), RemoteName: b.RemoteName, RemoteContent: b.Content,
 		RemoteHash: hashToken(b.Hash), RemoteSize: b.Size,
-		RemoteMeta: plan.Meta{Mode: b.Mode, Mtime: b.Mtime, Target: b.Target},
+		RemoteMeta: plan.Meta{Mode: b.Mode, Mtime: b.Mtime, Target: b.Target}, Releasing: b.Releasing,
 	}
 }
 
@@ -108,24 +117,47 @@ func (l *leg) token() string {
 
 func (l *leg) parkName(key string) string { return remote.ParkPrefix + l.token() + "-" + key }
 
+// parkNameOf is the parking name that an operation gives an object of the endpoint.
+func (l *leg) parkNameOf(op plan.Op) string {
+	if op.Binding != 0 {
+		return l.parkName(fmt.Sprint(op.Binding))
+	}
+	id := blake3.Sum256([]byte(op.Remote)) // which may be any text
+	return l.parkName(fmt.Sprintf("x%x", id[:8]))
+}
+
 func (v *views) Root() plan.Binding { return v.root }
 
 func (v *views) binding(b cache.Binding, ok bool, err error) (plan.Binding, bool, error) {
 	if err != nil || !ok {
 		return plan.Binding{}, false, err
 	}
-	return v.l.planBinding(b), true, nil
+	out := v.l.planBinding(b)
+	if v.dirs != nil && out.Kind == plan.Dir {
+		v.dirs.bindings[out.ID] = out
+		v.dirs.dentries[out.Dentry], v.dirs.remotes[out.Remote] = out.ID, out.ID
+	}
+	return out, true, nil
 }
 
 func (v *views) Binding(id plan.BindingID) (plan.Binding, bool, error) {
+	if b, ok := v.dirs.binding(id); ok {
+		return b, true, nil
+	}
 	return v.binding(v.tx.Binding(cache.BindingID(id)))
 }
 
 func (v *views) BindingOfDentry(d plan.DentryID) (plan.Binding, bool, error) {
+	if b, ok := v.dirs.ofDentry(d); ok {
+		return b, true, nil
+	}
 	return v.binding(v.tx.BindingOfDentry(v.l.id, cache.DentryID(d)))
 }
 
 func (v *views) BindingOfRemote(r plan.RemoteID) (plan.Binding, bool, error) {
+	if b, ok := v.dirs.ofRemote(r); ok {
+		return b, true, nil
+	}
 	return v.binding(v.tx.BindingOfRemote(v.l.id, string(r)))
 }
 
@@ -161,6 +193,9 @@ func (v *views) BindingChildren(parent plan.BindingID, yield func(plan.Binding) 
 }
 
 func (v *views) Local(id plan.DentryID) (plan.Local, bool, error) {
+	if l, ok := v.dirs.local(id); ok {
+		return l, true, nil
+	}
 	e, err := v.tx.Entry(cache.DentryID(id))
 	if errors.Is(err, cache.ErrNotFound) {
 		return plan.Local{}, false, nil
@@ -168,7 +203,11 @@ func (v *views) Local(id plan.DentryID) (plan.Local, bool, error) {
 	if err != nil {
 		return plan.Local{}, false, err
 	}
-	return v.local(e)
+	l, ok, err := v.local(e)
+	if v.dirs != nil && err == nil && l.Kind == plan.Dir {
+		v.dirs.here[id] = l
+	}
+	return l, ok, err
 }
 
 func (v *views) LocalAt(parent plan.DentryID, name string) (plan.Local, bool, error) {
@@ -222,9 +261,10 @@ func (v *views) local(e cache.Entry) (plan.Local, bool, error) {
 	n := e.Node
 	out := plan.Local{
 		ID: plan.DentryID(e.ID), Name: e.Name, Kind: planKind(n.Kind), Version: n.Version,
-		Hash: hashToken(n.Hash), Size: n.Size, Meta: v.l.keep(n.Mode, n.Mtime, n.Target),
+		Hash: hashToken(n.Hash), Size: n.Size, Meta: v.l.keep(remote.KnownMode(n.Mode), n.Mtime, n.Target),
 		Busy: n.Writing || v.l.e.Cache.InUse(n.Ino).Writers > 0, Ready: true,
 		Placeholder: n.Kind == cache.File && n.Residency != cache.Full, Parked: v.l.parked(e.Name),
+		Unlisted: n.Kind == cache.Dir && n.Listing != cache.Listed,
 	}
 	if e.Parent != 0 {
 		parent, err := v.tx.DentryOf(e.Parent)
@@ -239,14 +279,16 @@ func (v *views) local(e cache.Entry) (plan.Local, bool, error) {
 			return out, false, err
 		}
 	}
-	out.LocalOnly, err = v.localOnly(e)
-	return out, err == nil, err
+	if out.LocalOnly, err = v.localOnly(e); err != nil {
+		return out, false, err
+	}
+	return out, true, v.byPolicy(&out, e)
 }
 
 // ready tells whether the dentry's quiet period is over.
 func (v *views) ready(d cache.DentryID) (bool, error) {
 	it, ok, err := v.tx.LocalItem(v.l.id, d)
-	return !ok || it.Eligible <= v.now, err
+	return !ok || it.Due(v.now), err
 }
 
 // localOnly tells whether e, or a directory above it, never leaves this machine.
@@ -275,11 +317,18 @@ func (v *views) localOnly(e cache.Entry) (bool, error) {
 }
 
 func (v *views) Remote(id plan.RemoteID) (plan.Remote, bool, error) {
+	if r, ok := v.dirs.remote(id); ok {
+		return r, true, nil
+	}
 	o, err := v.l.object(v.tx, string(id))
 	if err != nil || o == nil {
 		return plan.Remote{}, false, err
 	}
-	return v.l.planRemote(*o), true, nil
+	r, err := v.remote(*o)
+	if _, bound := v.dirs.ofRemote(id); bound && err == nil {
+		v.dirs.there[id] = r
+	}
+	return r, err == nil, err
 }
 
 func (v *views) RemoteAt(parent plan.RemoteID, name string) (plan.Remote, bool, error) {
@@ -287,21 +336,20 @@ func (v *views) RemoteAt(parent plan.RemoteID, name string) (plan.Remote, bool, 
 	if err != nil || o == nil {
 		return plan.Remote{}, false, err
 	}
-	return v.l.planRemote(*o), true, nil
+	r, err := v.remote(*o)
+	return r, err == nil, err
 }
 
 func (v *views) RemoteChildren(parent plan.RemoteID, yield func(plan.Remote) bool) error {
-	return v.l.children(v.tx, string(parent), func(o cache.Observed, _ *cache.Binding) bool {
-		return yield(v.l.planRemote(o))
+	var failed error
+	err := v.l.children(v.tx, string(parent), func(o cache.Observed) bool {
+		var r plan.Remote
+		if r, failed = v.remote(o); failed != nil {
+			return false
+		}
+		return yield(r)
 	})
-}
-
-// policyOf is the planner's word for a conduit's policy.
-func policyOf(name string) plan.Policy {
-	if name == PolicySynchronize {
-		return plan.Synchronize
-	}
-	return plan.Offload
+	return errors.Join(err, failed)
 }
 
 // remoteKind is the drive's word for an endpoint's kind; false: the drive does not show it.

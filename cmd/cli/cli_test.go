@@ -51,6 +51,7 @@ func TestCommandLinesThatMakeNoSenseAreUsageErrors(t *testing.T) {
 		"nonsense", "mount", "mount a b", "mount --nonsense a", "unmount", "info", "pin", "online", "exclude", "pins x", "du --all", "status --json --state", "pause soon", "pause -- -3s",
 		"queue x", "conduit create x", "conflicts resolve x", "conflicts resolve x --keep all", "conflicts resolve x --keep merged",
 		"conflicts resolve x y --keep local", "sync --timeout soon", "conduit show", "service x", "service install a b", "service remove x", "mount x --from onedrive:/a", "adopt", "adopt a b c", "mount x --adopt d", "mount x --from a --adopt d --foreground", "mount x --from dir:",
+		"restore", "restore a b", "restore x --version 0", "restore x --version 1 --at 2h", "restore x --at soon", "restore x --list --version 2", "restore x --list --to y",
 	} {
 		t.Run(line, func(t *testing.T) {
 			t.Parallel()
@@ -69,7 +70,7 @@ func TestVerbsWithoutADaemonSaySo(t *testing.T) {
 	t.Parallel()
 	for _, line := range []string{
 		"status", "status --json", "ls", "sync", "queue", "errors", "history", "conflicts", "conduit list", "pause", "resume",
-		"adopt /nowhere", "adopt /nowhere /elsewhere", "pins", "du", "redundancy --json", "du /nowhere", "redundancy /nowhere", "online /nowhere", "exclude /nowhere", "info /nowhere", "pin /nowhere", "offload /nowhere", "status /nowhere", "unmount /nowhere", "doctor", "conflicts show /nowhere",
+		"adopt /nowhere", "adopt /nowhere /elsewhere", "pins", "du", "redundancy --json", "du /nowhere", "redundancy /nowhere", "online /nowhere", "exclude /nowhere", "info /nowhere", "pin /nowhere", "offload /nowhere", "status /nowhere", "unmount /nowhere", "doctor", "conflicts show /nowhere", "restore /nowhere", "restore /nowhere --list", "history --releases",
 	} {
 		t.Run(line, func(t *testing.T) {
 			t.Parallel()
@@ -95,7 +96,7 @@ func TestHelpListsExactlyTheVerbsThatWork(t *testing.T) {
 	}
 	want := []string{
 		"adopt", "completion", "conduit", "conflicts", "doctor", "du", "errors", "exclude", "fetch", "help", "history", "info", "ls", "mount",
-		"offload", "online", "pause", "pin", "pins", "queue", "redundancy", "resume", "service", "status", "sync", "unmount", "unpin", "version", "why",
+		"offload", "online", "pause", "pin", "pins", "queue", "redundancy", "restore", "resume", "service", "status", "sync", "unmount", "unpin", "version", "why",
 	}
 	if !slices.Equal(verbs, want) {
 		t.Errorf("got  %v\nwant %v", verbs, want)
@@ -164,6 +165,8 @@ func TestJSONHasTheFieldsOfTheContract(t *testing.T) {
 		"copy":       {control.Copy{}, "endpoint verified_at"},
 		"queue item": {control.QueueItem{}, "id conduit path origin operation status attempts next_attempt error created"},
 		"conflict":   {control.ConflictInfo{}, "id path conflict_path type strategy local remote state"},
+		"version":    {control.Version{}, "version path kind files size mtime when since why conduit from hash"},
+		"release":    {control.Release{}, "at conduit path kind size hash source destination"},
 		"history": {
 			control.Generation{},
 			"conduit generation started completed copied deleted conflicts bytes errors verification",

@@ -19,45 +19,118 @@ func (a *app) conduit() *cobra.Command {
 		Args:  noArgs,
 		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	cmd.AddCommand(a.conduitCreate(), a.conduitList(), a.conduitShow(), a.conduitPause(), a.conduitResume(), a.conduitDelete())
+	cmd.AddCommand(a.conduitCreate(), a.conduitEdit(), a.conduitList(), a.conduitShow(), a.conduitPause(), a.conduitResume(), a.conduitDelete())
 	return cmd
+}
+
+// policies and strategies are offered to the shell.
+var (
+	policies   = []string{"synchronize", "offload", "replicate", "archive"}
+	strategies = []string{"conflict-file", "newest", "largest", "local", "remote", "source", "target", "merge", "manual"}
+)
+
+// choice are the flags of what can be chosen for a conduit, now and later.
+type choice struct {
+	strategy, cadence string
+	rules             []string
+	parallel          int
+	keepExtra         bool
+}
+
+func (c *choice) flags(cmd *cobra.Command) {
+	f := cmd.Flags()
+	f.StringVar(&c.strategy, "strategy", "", "who wins a conflict: conflict-file (the default: both are kept), "+strings.Join(strategies[1:], ", "))
+	f.StringVar(&c.cadence, "cadence", "", "when changes are sent: instant")
+	f.StringArrayVar(&c.rules, "rule", nil, "`PATTERN=STRATEGY` for the names, or with a slash the paths, that fit; the first that fits holds")
+	f.IntVar(&c.parallel, "parallel", 0, "how many `files` are copied at once; storages that gather small ones take more")
+	f.BoolVar(&c.keepExtra, "keep-extra", false, "replicate: the target keeps what the source does not have, or not any more")
+	_ = cmd.RegisterFlagCompletionFunc("strategy", cobra.FixedCompletions(strategies, cobra.ShellCompDirectiveNoFileComp))
+	_ = cmd.RegisterFlagCompletionFunc("cadence", cobra.FixedCompletions([]string{"instant"}, cobra.ShellCompDirectiveNoFileComp))
+}
+
+// ruleArgs reads rules as they are written on the command line. A pattern may have an equals sign, a strategy has none.
+func ruleArgs(args []string) (out []control.Rule, err error) {
+	for _, arg := range args {
+		i := strings.LastIndexByte(arg, '=')
+		if i <= 0 || i == len(arg)-1 {
+			return nil, usageError(fmt.Sprintf("--rule %s: write PATTERN=STRATEGY, as in '*.txt=newest'", arg))
+		}
+		out = append(out, control.Rule{Pattern: arg[:i], Strategy: arg[i+1:]})
+	}
+	return out, nil
 }
 
 func (a *app) conduitCreate() *cobra.Command {
 	var s control.ConduitSpec
+	var c choice
 	var at, adopt string
+	var dryRun, asJSON bool
 	cmd := &cobra.Command{
 		Use:   "create NAME --source ENDPOINT --target ENDPOINT --policy POLICY",
-		Short: "Join a storage to a directory of the drive",
+		Short: "Join a storage to a directory of the drive, or two storages to each other",
+		Long: `Joins a storage to a directory of the drive, or two storages to each other. A directory
+may have several conduits: each keeps a storage of its own in agreement with it. Two
+storages meet in a directory of the drive that --at names, else in one named after the
+conduit; bytes go from one to the other without staying here.
+
+  replicate    the target is made like the source; what only it has goes to its trash
+  synchronize  both ways, and the drive keeps the content
+  offload      both ways, and the drive frees the space of what the storage has
+  archive      files move to the target for good, and stay in the drive as placeholders`,
 		Example: `  vdfs conduit create photos --source drive:/Photos --target /srv/photos --policy synchronize
-  vdfs conduit create films --source drive:/Films --target dir:/mnt/films --policy offload
+  vdfs conduit create backup --source drive:/Photos --target /mnt/usb/photos --policy replicate
+  vdfs conduit create both --source /srv/a --target /mnt/nas/a --policy synchronize --at /a
+  vdfs conduit create films --source drive:/Films --target dir:/mnt/films --policy offload --dry-run
+  vdfs conduit create notes --source drive:/Notes --target /srv/notes --policy synchronize --strategy newest --rule '*.md=manual'
   vdfs conduit create work --source drive:/Work --target /mnt/nas/work --policy synchronize --adopt ~/Work-copy`,
 		Args: between(1, 1),
-		RunE: func(cmd *cobra.Command, args []string) error {
+		RunE: func(cmd *cobra.Command, args []string) (err error) {
 			s.Name = args[0]
 			s.At, s.Adopt = control.Path(at), control.Path(adopt)
+			s.Strategy, s.Cadence, s.Parallel, s.KeepExtra = c.strategy, c.cadence, c.parallel, c.keepExtra
+			if s.Rules, err = ruleArgs(c.rules); err != nil {
+				return err
+			}
+			switch {
+			case dryRun:
+				return a.previewConduit(cmd.Context(), s, asJSON)
+			case asJSON:
+				return usageError("--json is for --dry-run")
+			}
 			return a.createConduit(cmd.Context(), s)
 		},
 	}
 	cmd.Flags().StringVar(&s.Source, "source", "", "`endpoint`: drive:/path or a directory")
 	cmd.Flags().StringVar(&s.Target, "target", "", "`endpoint`: drive:/path or a directory")
-	cmd.Flags().StringVar(&s.Policy, "policy", "", "offload or synchronize")
-	cmd.Flags().StringVar(&at, "at", "", "directory of the drive, where source and target do not say it")
+	cmd.Flags().StringVar(&s.Policy, "policy", "", strings.Join(policies, ", "))
+	cmd.Flags().StringVar(&at, "at", "", "directory of the drive where two storages meet")
 	cmd.Flags().StringVar(&adopt, "adopt", "", "`directory` of this machine that has the same files: take their bytes from there")
+	c.flags(cmd)
+	cmd.Flags().BoolVar(&dryRun, "dry-run", false, "say what would be copied and deleted and what is in conflict, and change nothing")
+	cmd.Flags().BoolVar(&asJSON, "json", false, "with --dry-run: as JSON")
+	cmd.MarkFlagsMutuallyExclusive("adopt", "dry-run")
 	for _, name := range []string{"source", "target", "policy"} {
 		_ = cmd.MarkFlagRequired(name) // the flags exist: defined above
 	}
-	_ = cmd.RegisterFlagCompletionFunc("policy", cobra.FixedCompletions([]string{"offload", "synchronize"}, cobra.ShellCompDirectiveNoFileComp))
+	_ = cmd.RegisterFlagCompletionFunc("policy", cobra.FixedCompletions(policies, cobra.ShellCompDirectiveNoFileComp))
 	return cmd
 }
 
-func (a *app) createConduit(ctx context.Context, s control.ConduitSpec) error {
+// absoluteEnds makes the endpoints of a spec independent of where the command runs.
+func absoluteEnds(s *control.ConduitSpec) error {
 	for _, e := range []*string{&s.Source, &s.Target} {
 		abs, err := endpointArg(*e)
 		if err != nil {
 			return err
 		}
 		*e = abs
+	}
+	return nil
+}
+
+func (a *app) createConduit(ctx context.Context, s control.ConduitSpec) error {
+	if err := absoluteEnds(&s); err != nil {
+		return err
 	}
 	if s.Adopt != "" {
 		abs, err := adoptArg(string(s.Adopt))
@@ -79,6 +152,112 @@ func (a *app) createConduit(ctx context.Context, s control.ConduitSpec) error {
 		return nil
 	}
 	return a.thenAdopt(ctx, client, string(s.Adopt), c.At)
+}
+
+// previewConduit says what createConduit would do.
+func (a *app) previewConduit(ctx context.Context, s control.ConduitSpec, asJSON bool) error {
+	if err := absoluteEnds(&s); err != nil {
+		return err
+	}
+	client, err := a.own(ctx)
+	if err != nil {
+		return err
+	}
+	p, err := control.Post[control.ConduitPreview](ctx, client, "/v1/conduits/preview", s)
+	if err != nil {
+		return err
+	}
+	if asJSON {
+		return a.printJSON(p)
+	}
+	return a.print(a.previewText(p))
+}
+
+func (a *app) previewText(p control.ConduitPreview) string {
+	var out strings.Builder
+	fmt.Fprintf(&out, "%s at %s, %s: nothing was changed\n\n", a.paint(bold, p.Name), a.shown(string(p.At)), p.Policy)
+	t := table{colour: a.heading(-1)}
+	t.add("ENDPOINT", "", "GETS", "GIVES", "LOSES", "RELEASES", "CONFLICTS")
+	for _, e := range p.Endpoints {
+		t.add(a.shown(e.Endpoint), e.Role, tallyText(e.Gets), tallyText(e.Gives), tallyText(e.Deletes), tallyText(e.Releases), fmt.Sprint(e.Conflicts))
+	}
+	out.WriteString(t.String())
+	fmt.Fprintf(&out, "\nin all %s to copy (%s), %s, %s\n", plural(p.Copies, "file"), size(p.Bytes), plural(p.Deletes, "delete"), plural(p.Conflicts, "conflict"))
+	for _, l := range []struct {
+		what  string
+		names []control.Path
+	}{{"conflict", p.ConflictPaths}, {"delete", p.DeletePaths}} {
+		for _, name := range l.names {
+			fmt.Fprintf(&out, "%-9s %s\n", l.what, a.shown(string(name)))
+		}
+	}
+	return out.String()
+}
+
+func tallyText(t control.Tally) string {
+	if t.Files == 0 {
+		return "-"
+	}
+	return fmt.Sprintf("%s, %s", plural(t.Files, "file"), size(t.Bytes))
+}
+
+func (a *app) conduitEdit() *cobra.Command {
+	var c choice
+	var name string
+	var noRules bool
+	cmd := &cobra.Command{
+		Use:   "edit NAME",
+		Short: "Change the settings of a conduit",
+		Long: `Changes the settings of a conduit; what is not given stays. Rules replace all that the
+conduit had. What waits for a decision is decided anew. Source, target, policy and the
+directory of the drive stay: delete the conduit and create another one.`,
+		Example: `  vdfs conduit edit photos --name pictures
+  vdfs conduit edit notes --strategy newest --rule '*.md=manual' --rule 'drafts/*=local'
+  vdfs conduit edit notes --no-rules
+  vdfs conduit edit backup --keep-extra=false`,
+		Args: between(1, 1), ValidArgsFunction: a.completeConduits,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			e := control.ConduitEdit{Conduit: args[0]}
+			for flag, take := range map[string]func(){
+				"name": func() { e.Name = &name }, "strategy": func() { e.Strategy = &c.strategy }, "cadence": func() { e.Cadence = &c.cadence },
+				"parallel": func() { e.Parallel = &c.parallel }, "keep-extra": func() { e.KeepExtra = &c.keepExtra },
+			} {
+				if cmd.Flags().Changed(flag) {
+					take()
+				}
+			}
+			if len(c.rules) > 0 || noRules {
+				rules, err := ruleArgs(c.rules)
+				if err != nil {
+					return err
+				}
+				rules = append([]control.Rule{}, rules...) // none are something else than null
+				e.Rules = &rules
+			}
+			return a.editConduit(cmd.Context(), e)
+		},
+	}
+	cmd.Flags().StringVar(&name, "name", "", "a new `name`")
+	c.flags(cmd)
+	cmd.Flags().BoolVar(&noRules, "no-rules", false, "take all rules away")
+	cmd.MarkFlagsMutuallyExclusive("rule", "no-rules")
+	return cmd
+}
+
+func (a *app) editConduit(ctx context.Context, e control.ConduitEdit) error {
+	if e == (control.ConduitEdit{Conduit: e.Conduit}) {
+		return usageError("nothing to change: give a setting, see --help")
+	}
+	client, err := a.own(ctx)
+	if err != nil {
+		return err
+	}
+	now, err := control.Post[control.ConduitStatus](ctx, client, "/v1/conduits/edit", e)
+	if err != nil {
+		return err
+	}
+	a.say("changed conduit %s", now.Name)
+	return nil
 }
 
 // endpointArg makes a directory absolute: the daemon has another working directory.
@@ -160,9 +339,19 @@ func (a *app) conduitText(c control.ConduitStatus) string {
 		line("because", "%s", c.Message)
 	}
 	line("policy", "%s", c.Policy)
+	line("strategy", "%s", c.Strategy)
+	for _, r := range c.Rules {
+		line("rule", "%s=%s", a.shown(r.Pattern), r.Strategy)
+	}
+	if c.KeepExtra {
+		line("keeps", "what the source does not have, or not any more")
+	}
 	line("source", "%s", a.shown(c.Source))
 	line("target", "%s", a.shown(c.Target))
 	line("at", "%s", a.shown(string(c.At)))
+	if c.ReadOnly {
+		line("", "programs change nothing there: its files come from the source")
+	}
 	line("last sync", "%s", since(a.Now(), c.LastSync))
 	if c.NextSync != nil {
 		line("next look", "%s", ago(a.Now(), *c.NextSync))
@@ -171,7 +360,28 @@ func (a *app) conduitText(c control.ConduitStatus) string {
 	line("to do", "%d up, %d down", c.PendingLocal, c.PendingRemote)
 	line("conflicts", "%d", c.Conflicts)
 	line("errors", "%d", c.Errors)
+	if c.Drift > 0 {
+		line("drift", "what was done at the target was undone %d times", c.Drift)
+	}
+	line("so far", "%s, %s, %s", plural(c.TotalSyncs, "run"), plural(c.FilesSynced, "file"), size(c.BytesSent))
+	if c.LastError != "" {
+		line("last error", "%s (%s)", c.LastError, since(a.Now(), c.LastErrorAt))
+	}
+	if len(c.Endpoints) > 1 {
+		for _, e := range c.Endpoints {
+			line("", "%s: %s, %d up, %d down", e.Role, a.paint(stateColour(e.State), e.State), e.PendingLocal, e.PendingRemote)
+		}
+	}
 	return out.String()
+}
+
+// storages are the endpoints of a conduit that are not the drive.
+func storages(c control.ConduitStatus) string {
+	var out []string
+	for _, e := range c.Endpoints {
+		out = append(out, e.Endpoint)
+	}
+	return strings.Join(out, " -> ")
 }
 
 func (a *app) conduitPause() *cobra.Command {
@@ -203,9 +413,9 @@ func (a *app) conduitDelete() *cobra.Command {
 	var force, hydrate bool
 	cmd := &cobra.Command{
 		Use: "delete NAME", Short: "Delete a conduit, never files",
-		Long: `Deletes the relation and its records. Files here and at the endpoint stay. A conduit
-whose files are not all here is refused: --hydrate fetches them first, --force
-leaves names without content.`,
+		Long: `Deletes the relation and its records. Files here and at the endpoints stay. A conduit
+whose files are neither here nor at a storage of another conduit is refused: --hydrate
+fetches them first, --force leaves names without content.`,
 		Example: `  vdfs conduit delete photos --hydrate`,
 		Args:    between(1, 1), ValidArgsFunction: a.completeConduits,
 		RunE: func(cmd *cobra.Command, args []string) error {

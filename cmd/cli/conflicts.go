@@ -17,7 +17,9 @@ func (a *app) conflicts() *cobra.Command {
 		Use:   "conflicts",
 		Short: "Show and resolve conflicts",
 		Long: `When two sides changed a file, the version that the storage had first keeps the
-name and the other lies beside it as a conflict file. Nothing is lost meanwhile.`,
+name and the other lies beside it as a conflict file. Nothing is lost meanwhile.
+Where the strategy of the conduit is manual, both stay where they are, and the
+file is not synced until you choose.`,
 		Example: `  vdfs conflicts
   vdfs conflicts resolve ~/Drive/notes.txt --keep local
   vdfs conflicts resolve ~/Drive/notes.txt --keep merged ./notes-merged.txt`,
@@ -41,10 +43,11 @@ func (a *app) resolveConflict() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "resolve PATH --keep local|remote|both|merged [FILE]",
 		Short: "Decide a conflict",
-		Long: `PATH is the file or its conflict file. What is not kept goes to the trash.
+		Long: `PATH is the file or its conflict file. What is not kept goes to the trash, from where
+vdfs restore brings it back.
   local    the version that was made here
   remote   the version that the storage had
-  both     both, as they are now
+  both     both; where you were asked, the local one becomes a conflict file
   merged   the content of FILE`,
 		Args: between(1, 2),
 		RunE: func(cmd *cobra.Command, args []string) error { return a.runResolve(cmd.Context(), args, keep) },
@@ -112,7 +115,11 @@ func (a *app) listConflicts(ctx context.Context, asJSON bool) error {
 	t := table{colour: a.heading(-1)}
 	t.add("ID", "TYPE", "PATH", "CONFLICT FILE")
 	for _, c := range list {
-		t.add(fmt.Sprint(c.ID), c.Type, a.shown(string(c.Path)), a.shown(string(c.ConflictPath)))
+		beside := a.shown(string(c.ConflictPath))
+		if c.ConflictPath == "" {
+			beside = "(choose which to keep)"
+		}
+		t.add(fmt.Sprint(c.ID), c.Type, a.shown(string(c.Path)), beside)
 	}
 	return a.print(t.String())
 }
@@ -148,6 +155,10 @@ func (a *app) conflictText(c control.ConflictInfo) string {
 		}
 		return text
 	}
+	kept := a.shown(string(c.ConflictPath))
+	if c.ConflictPath == "" {
+		kept = "both where they are, until you choose (vdfs conflicts resolve PATH --keep local|remote|both)"
+	}
 	return fmt.Sprintf("%s\n  type       %s (%s)\n  state      %s\n  kept as    %s\n  local      %s\n  remote     %s\n",
-		a.paint(bold, a.shown(string(c.Path))), c.Type, c.Strategy, c.State, a.shown(string(c.ConflictPath)), side(c.Local), side(c.Remote))
+		a.paint(bold, a.shown(string(c.Path))), c.Type, c.Strategy, c.State, kept, side(c.Local), side(c.Remote))
 }

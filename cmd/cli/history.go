@@ -3,6 +3,7 @@ package cli
 import (
 	"context"
 	"fmt"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -10,13 +11,21 @@ import (
 )
 
 func (a *app) history() *cobra.Command {
-	var asJSON bool
+	var asJSON, releases bool
 	cmd := &cobra.Command{
-		Use:               "history [CONDUIT]",
-		Short:             "Show the runs that did something, newest first",
+		Use:   "history [CONDUIT]",
+		Short: "Show the runs that did something, newest first, or what an archive has released",
+		Long: `Shows what each run copied and deleted. With --releases it shows the audit log
+instead, the oldest line first: each file that the source of an archive has given up,
+and where it is since. Nothing removes a line of that, also not the end of the conduit.`,
+		Example: `  vdfs history home
+  vdfs history --releases --json > released.json`,
 		Args:              between(0, 1),
 		ValidArgsFunction: a.completeConduits,
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if releases {
+				return a.runReleases(cmd.Context(), strings.Join(args, ""), asJSON)
+			}
 			request := "/v1/history"
 			if len(args) == 1 {
 				request += control.Query("conduit", args[0])
@@ -24,6 +33,7 @@ func (a *app) history() *cobra.Command {
 			return a.runHistory(cmd.Context(), request, asJSON)
 		},
 	}
+	cmd.Flags().BoolVar(&releases, "releases", false, "the audit log of archives")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "as JSON")
 	return cmd
 }

@@ -60,7 +60,7 @@ func (a *app) infoText(i control.Info) string {
 		line("hash", "%s", either(i.Hash, "not known yet"))
 	}
 	line("modified", "%s (%s)", i.Mtime.In(a.Now().Location()).Format("2006-01-02 15:04:05"), ago(a.Now(), i.Mtime))
-	line("sync", "%s", i.Sync)
+	line("sync", "%s", syncText(i))
 	line("pin", "%s", pinText(i))
 	line("conduits", "%s", either(strings.Join(i.Conduits, ", "), "none"))
 	for _, c := range i.Copies {
@@ -73,6 +73,19 @@ func (a *app) infoText(i control.Info) string {
 		line("error", "%s", a.paint(red, i.Error))
 	}
 	return out.String()
+}
+
+// syncText also says why a file is never sent.
+func syncText(i control.Info) string {
+	switch {
+	case i.Sync != "local-only":
+		return i.Sync
+	case i.Kind == "special":
+		return "never: fifos, sockets and devices stay on this machine"
+	case len(i.Conduits) == 0:
+		return "never: it is in the directory of no conduit"
+	}
+	return "never: by its name it is a lock, a backup or unfinished"
 }
 
 func pinText(i control.Info) string {

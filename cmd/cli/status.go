@@ -191,7 +191,7 @@ func (a *app) conduitTable(conduits []control.ConduitStatus) string {
 		if c.PendingLocal+c.PendingRemote == 0 {
 			todo = "-"
 		}
-		t.add(c.Name, a.shown(string(c.At)), c.Policy, c.State, todo, since(a.Now(), c.LastSync), a.shown(c.Target))
+		t.add(c.Name, a.shown(string(c.At)), c.Policy, c.State, todo, since(a.Now(), c.LastSync), a.shown(storages(c)))
 	}
 	return t.String()
 }

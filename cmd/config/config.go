@@ -28,6 +28,7 @@ type Config struct {
 	Mount   Mount   `toml:"mount"`
 	Offload Offload `toml:"offload"`
 	Guard   Guard   `toml:"guard"`
+	Trash   Trash   `toml:"trash"`
 	Log     Log     `toml:"log"`
 }
 
@@ -65,6 +66,14 @@ type Mount struct {
 type Guard struct {
 	MaxDeleteCount   int `toml:"max_delete_count"`   // files, 1 or more; default 50
 	MaxDeletePercent int `toml:"max_delete_percent"` // of a leg's files, 1 to 100; default 25
+	// Likewise for what was deleted in the drive; default 1000 and 50.
+	MaxOwnDeleteCount   int `toml:"max_own_delete_count"`
+	MaxOwnDeletePercent int `toml:"max_own_delete_percent"`
+}
+
+// Trash tunes what the drive itself keeps of versions that were replaced or deleted here.
+type Trash struct {
+	Retention Duration `toml:"retention"` // for so long; 24h to 10 years, default 720h
 }
 
 // Log tunes the daemon's log.
@@ -96,7 +105,8 @@ func Default(hostname string) Config {
 		Cache:   Cache{MaxSize: ByDisk},
 		Hydrate: Hydrate{Timeout: Duration(30 * time.Second)},
 		Offload: Offload{Enabled: true, FreeLow: ByDisk, FreeHigh: ByDisk, MinCopies: 1},
-		Guard:   Guard{MaxDeleteCount: 50, MaxDeletePercent: 25},
+		Guard:   Guard{MaxDeleteCount: 50, MaxDeletePercent: 25, MaxOwnDeleteCount: 1000, MaxOwnDeletePercent: 50},
+		Trash:   Trash{Retention: Duration(30 * 24 * time.Hour)},
 		Log:     Log{Level: "info"},
 	}
 }
@@ -159,6 +169,10 @@ func (c *Config) check() error {
 		return errors.New("guard.max_delete_count: must be 1 or more")
 	case c.Guard.MaxDeletePercent < 1 || c.Guard.MaxDeletePercent > 100:
 		return errors.New("guard.max_delete_percent: must be between 1 and 100")
+	case c.Guard.MaxOwnDeleteCount < 1:
+		return errors.New("guard.max_own_delete_count: must be 1 or more")
+	case c.Guard.MaxOwnDeletePercent < 1 || c.Guard.MaxOwnDeletePercent > 100:
+		return errors.New("guard.max_own_delete_percent: must be between 1 and 100")
 	}
 	if _, err := c.LogLevel(); err != nil {
 		return err
@@ -176,6 +190,9 @@ func (c *Config) check() error {
 		return err
 	}
 	if err := within("hydrate.timeout", c.Hydrate.Timeout, time.Second, time.Hour); err != nil {
+		return err
+	}
+	if err := within("trash.retention", c.Trash.Retention, 24*time.Hour, years); err != nil {
 		return err
 	}
 	return c.Offload.check()

@@ -64,6 +64,10 @@ markers = [".nomedia"]
 [guard]
 max_delete_count = 3
 max_delete_percent = 90
+max_own_delete_count = 4
+max_own_delete_percent = 91
+[trash]
+retention = "48h"
 [log]
 level = "debug"
 `)
@@ -80,7 +84,8 @@ level = "debug"
 			FreeLow: 5000, FreeHigh: 6000, Idle: Duration(720 * time.Hour), KeepRecent: Duration(time.Hour), MinSize: 64 << 10,
 			Include: []string{"*.iso"}, Exclude: []string{"a*", "b*"}, MinCopies: 2,
 		},
-		Guard: Guard{MaxDeleteCount: 3, MaxDeletePercent: 90},
+		Guard: Guard{MaxDeleteCount: 3, MaxDeletePercent: 90, MaxOwnDeleteCount: 4, MaxOwnDeletePercent: 91},
+		Trash: Trash{Retention: Duration(48 * time.Hour)},
 		Log:   Log{Level: "debug"},
 	}
 	if !reflect.DeepEqual(c, want) {
@@ -123,6 +128,9 @@ func TestRefusalsNameTheKey(t *testing.T) {
 		"names by no pattern":          {"[offload]\nexclude = [\"a\", \"[\"]\n", "offload.exclude: \"[\" is not a pattern"},
 		"an empty pattern":             {"[offload]\ninclude = [\"\"]\n", "offload.include"},
 		"a percentage above a hundred": {"[guard]\nmax_delete_percent = 101\n", "guard.max_delete_percent"},
+		"too short a retention":        {"[trash]\nretention = \"1h\"\n", "trash.retention: 1h0m0s is not between"},
+		"no own deletions":             {"[guard]\nmax_own_delete_count = 0\n", "guard.max_own_delete_count"},
+		"no percentage of them":        {"[guard]\nmax_own_delete_percent = 0\n", "guard.max_own_delete_percent"},
 		"a negative count":             {"[guard]\nmax_delete_count = -1\n", "guard.max_delete_count"},
 		"a log level that is none":     {"[log]\nlevel = \"loud\"\n", "log.level"},
 		"a device with a slash":        {"[device]\nname = \"a/b\"\n", "device.name"},

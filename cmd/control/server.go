@@ -37,6 +37,8 @@ type FileHandler interface {
 	DiskUse(ctx context.Context, r Paths) (DiskUses, error)
 	Pins(ctx context.Context, r None, item func(PinInfo) error) (None, error)
 	Redundancy(ctx context.Context, r RedundancyRequest, item func(FileCopies) error) (Redundancy, error)
+	Versions(ctx context.Context, r VersionsRequest) (Versions, error)
+	Restore(ctx context.Context, r RestoreRequest, p Report) (RestoreResult, error)
 }
 
 // SyncHandler answers for the work with the endpoints.
@@ -44,6 +46,7 @@ type SyncHandler interface {
 	Sync(ctx context.Context, r SyncRequest, p Report) (SyncResult, error)
 	Queue(ctx context.Context, stuck bool, after int64) ([]QueueItem, error)
 	History(ctx context.Context, conduit string) ([]Generation, error)
+	Releases(ctx context.Context, r ReleasesRequest, item func(Release) error) (None, error)
 	Conflicts(ctx context.Context, path Path) ([]ConflictInfo, error)
 	Resolve(ctx context.Context, r ResolveRequest) error
 	Pause(ctx context.Context, r PauseRequest) error
@@ -55,6 +58,8 @@ type ConduitHandler interface {
 	Conduits(ctx context.Context) ([]ConduitStatus, error)
 	Conduit(ctx context.Context, name string) (ConduitStatus, error)
 	Create(ctx context.Context, s ConduitSpec) (ConduitStatus, error)
+	Preview(ctx context.Context, s ConduitSpec) (ConduitPreview, error)
+	Edit(ctx context.Context, e ConduitEdit) (ConduitStatus, error)
 	PauseConduit(ctx context.Context, name string) error
 	ResumeConduit(ctx context.Context, name string) error
 	Delete(ctx context.Context, name string, force bool) error
@@ -116,6 +121,8 @@ func routeFiles(mux *http.ServeMux, f FileHandler) {
 	post(mux, "POST /v1/du", f.DiskUse)
 	items(mux, "POST /v1/pins", f.Pins)
 	items(mux, "POST /v1/redundancy", f.Redundancy)
+	post(mux, "POST /v1/versions", f.Versions)
+	stream(mux, "POST /v1/restore", f.Restore)
 }
 
 func routeSync(mux *http.ServeMux, s SyncHandler) {
@@ -134,6 +141,7 @@ func routeSync(mux *http.ServeMux, s SyncHandler) {
 	get(mux, "GET /v1/history", func(ctx context.Context, r *http.Request) ([]Generation, error) {
 		return s.History(ctx, r.URL.Query().Get("conduit"))
 	})
+	items(mux, "POST /v1/releases", s.Releases)
 	get(mux, "GET /v1/conflicts", func(ctx context.Context, r *http.Request) ([]ConflictInfo, error) {
 		return s.Conflicts(ctx, Path(r.URL.Query().Get("path")))
 	})
@@ -148,6 +156,8 @@ func routeConduits(mux *http.ServeMux, c ConduitHandler) {
 		return c.Conduit(ctx, r.PathValue("name"))
 	})
 	post(mux, "POST /v1/conduits", c.Create)
+	post(mux, "POST /v1/conduits/preview", c.Preview)
+	post(mux, "POST /v1/conduits/edit", c.Edit)
 	get(mux, "DELETE /v1/conduits/{name}", func(ctx context.Context, r *http.Request) (None, error) {
 		return None{}, c.Delete(ctx, r.PathValue("name"), r.URL.Query().Get("force") == "1")
 	})

@@ -112,6 +112,19 @@ func (b *backend) Adopt(_ context.Context, r AdoptRequest, p Report) (AdoptResul
 	return AdoptResult{Files: 1, Differ: 2}, b.note(r)
 }
 
+func (b *backend) Versions(_ context.Context, r VersionsRequest) (Versions, error) {
+	return Versions{Versions: []Version{{Version: 1, Path: r.Path}}}, b.note(r)
+}
+
+func (b *backend) Restore(_ context.Context, r RestoreRequest, p Report) (RestoreResult, error) {
+	p(Progress{Done: 1, Total: 1})
+	return RestoreResult{Files: 1}, b.note(r)
+}
+
+func (b *backend) Releases(_ context.Context, r ReleasesRequest, item func(Release) error) (None, error) {
+	return None{}, errors.Join(item(Release{Path: "/r"}), b.note(r))
+}
+
 func (b *backend) Sync(_ context.Context, r SyncRequest, _ Report) (SyncResult, error) {
 	return SyncResult{State: "done"}, b.note(r)
 }
@@ -135,6 +148,14 @@ func (b *backend) Conduit(_ context.Context, n string) (ConduitStatus, error) {
 
 func (b *backend) Create(_ context.Context, s ConduitSpec) (ConduitStatus, error) {
 	return ConduitStatus{Name: s.Name}, b.note(s)
+}
+
+func (b *backend) Preview(_ context.Context, s ConduitSpec) (ConduitPreview, error) {
+	return ConduitPreview{Name: s.Name}, b.note(s)
+}
+
+func (b *backend) Edit(_ context.Context, e ConduitEdit) (ConduitStatus, error) {
+	return ConduitStatus{Name: e.Conduit}, b.note(e)
 }
 func (b *backend) PauseConduit(_ context.Context, n string) error  { return b.note("pause " + n) }
 func (b *backend) ResumeConduit(_ context.Context, n string) error { return b.note("resume " + n) }
@@ -192,11 +213,30 @@ func TestRequestsReachTheirHandlersWhole(t *testing.T) {
 		}, ResolveRequest{Path: "/x\xff", Keep: "merged", Merged: []byte{0, 255}}},
 		"a conduit's name with a slash": {func() error { return post("/v1/conduits/"+Escape("a/b c")+"/pause", None{}) }, "pause a/b c"},
 		"resume a conduit":              {func() error { return post("/v1/conduits/x/resume", None{}) }, "resume x"},
-		"delete":                        {func() error { return Delete(ctx, c, "/v1/conduits/x"+Query("force", "1")) }, [2]any{"x", true}},
+		"edit": {func() error {
+			return post("/v1/conduits/edit", ConduitEdit{Conduit: "x", Rules: &[]Rule{{Pattern: "*.md", Strategy: "newest"}}})
+		}, ConduitEdit{Conduit: "x", Rules: &[]Rule{{Pattern: "*.md", Strategy: "newest"}}}},
+		"preview": {func() error {
+			_, err := Post[ConduitPreview](ctx, c, "/v1/conduits/preview", ConduitSpec{Name: "x", At: "/p"})
+			return err
+		}, ConduitSpec{Name: "x", At: "/p"}},
+		"delete": {func() error { return Delete(ctx, c, "/v1/conduits/x"+Query("force", "1")) }, [2]any{"x", true}},
 		"adopt": {func() error {
 			_, err := Stream[AdoptResult](ctx, c, "/v1/adopt", AdoptRequest{Dir: "/d\xff", Path: "/p"}, func(Progress) {})
 			return err
 		}, AdoptRequest{Dir: "/d\xff", Path: "/p"}},
+		"versions": {func() error {
+			_, err := Post[Versions](ctx, c, "/v1/versions", VersionsRequest{Path: "/p\xff"})
+			return err
+		}, VersionsRequest{Path: "/p\xff"}},
+		"restore": {func() error {
+			_, err := Stream[RestoreResult](ctx, c, "/v1/restore", RestoreRequest{Path: "/p\xff", Version: 2, To: "/q"}, func(Progress) {})
+			return err
+		}, RestoreRequest{Path: "/p\xff", Version: 2, To: "/q"}},
+		"releases": {func() error {
+			_, err := Items[Release, None](ctx, c, "/v1/releases", ReleasesRequest{Conduit: "x"}, func(Release) error { return nil })
+			return err
+		}, ReleasesRequest{Conduit: "x"}},
 		"a page of the queue": {func() error {
 			_, err := Get[[]QueueItem](ctx, c, "/v1/queue"+Query("stuck", "1", "after", "12"))
 			return err

@@ -1,6 +1,9 @@
 package control
 
-import "time"
+import (
+	"encoding/json"
+	"time"
+)
 
 // Drive answers GET /v1/drive: who is there. It is cheap and never waits.
 type Drive struct {
@@ -29,11 +32,14 @@ type Status struct {
 // ConduitStatus is one conduit in a Status and in the list of conduits.
 type ConduitStatus struct {
 	Name          string     `json:"name"`
+	UUID          string     `json:"uuid"`
 	Policy        string     `json:"policy"`
 	Source        string     `json:"source"`
 	Target        string     `json:"target"`
-	At            Path       `json:"at"`    // directory of the drive
-	State         string     `json:"state"` // idle, syncing, paused, offline, attention, error
+	At            Path       `json:"at"`        // directory of the drive
+	ReadOnly      bool       `json:"read_only"` // programs change nothing there: it is fed one way from outside
+	Enabled       bool       `json:"enabled"`   // false: it was paused
+	State         string     `json:"state"`     // idle, syncing, paused, offline, attention, error
 	Generation    int64      `json:"generation"`
 	Verification  string     `json:"verification"`
 	LastSync      *time.Time `json:"last_sync"` // null: never
@@ -43,6 +49,45 @@ type ConduitStatus struct {
 	Conflicts     int64      `json:"conflicts"`
 	Errors        int64      `json:"errors"`
 	Message       string     `json:"message,omitempty"` // why it is in this state
+
+	Strategy  string `json:"strategy"`
+	Rules     []Rule `json:"rules"`      // in their order
+	KeepExtra bool   `json:"keep_extra"` // see ConduitSpec
+	Drift     int64  `json:"drift"`      // how often what was done at a target that only follows was undone
+
+	Endpoints     []EndpointStatus `json:"endpoints"` // its storages, the source first
+	Cadence       string           `json:"cadence"`
+	Parallel      int              `json:"parallel_transfers"`
+	Bandwidth     int64            `json:"bandwidth_limit"` // bytes a second; 0: unlimited
+	UseIndexRules bool             `json:"use_index_rules"`
+	PolicyConfig  json.RawMessage  `json:"policy_config"`
+	TotalSyncs    int64            `json:"total_syncs"` // runs that did something
+	FilesSynced   int64            `json:"files_synced"`
+	BytesSent     int64            `json:"bytes_transferred"`
+	LastError     string           `json:"last_sync_error"`    // of a run; "": the last one had none
+	LastErrorAt   *time.Time       `json:"last_sync_error_at"` // null: there was none
+	Created       time.Time        `json:"created_at"`
+	Updated       time.Time        `json:"updated_at"`
+}
+
+// Rule is a strategy for the names that fit a pattern; one with a slash fits paths below the directory of the conduit.
+type Rule struct {
+	Pattern  string `json:"pattern"`
+	Strategy string `json:"strategy"`
+}
+
+// EndpointStatus is one storage of a conduit.
+type EndpointStatus struct {
+	Endpoint      string     `json:"endpoint"`
+	Role          string     `json:"role"` // source, target
+	State         string     `json:"state"`
+	Message       string     `json:"message,omitempty"`
+	LastSync      *time.Time `json:"last_sync"` // since the daemon started; null: not yet
+	NextSync      *time.Time `json:"next_sync"`
+	PendingLocal  int64      `json:"pending_local"`
+	PendingRemote int64      `json:"pending_remote"`
+	Conflicts     int64      `json:"conflicts"`
+	Errors        int64      `json:"errors"`
 }
 
 // CacheStatus says what the drive keeps here, in bytes. A budget of 0 is none.
@@ -303,6 +348,69 @@ type Generation struct {
 	Verification string     `json:"verification"`
 }
 
+// ReleasesRequest is the body of POST /v1/releases. No conduit: all.
+type ReleasesRequest struct {
+	Conduit string `json:"conduit,omitempty"`
+}
+
+// Release is one item of POST /v1/releases, the oldest first: what the source of an archive has given up, and who has proved
+// to store it; `vdfs history --releases --json` prints a list of them.
+type Release struct {
+	At          time.Time `json:"at"`
+	Conduit     string    `json:"conduit"` // its name then
+	Path        Path      `json:"path"`    // inside the drive
+	Kind        string    `json:"kind"`    // as in Info
+	Size        int64     `json:"size"`
+	Hash        string    `json:"hash"` // BLAKE3, hexadecimal; "": not a file
+	Source      string    `json:"source"`
+	Destination string    `json:"destination"` // where it is
+}
+
+// VersionsRequest is the body of POST /v1/versions.
+type VersionsRequest struct {
+	Path Path `json:"path"`
+}
+
+// Versions answers POST /v1/versions: what a path can have again.
+type Versions struct {
+	Dir      bool      `json:"dir"` // it is, or was, a directory: each version is what was deleted in it at one time
+	Versions []Version `json:"versions"`
+	Away     []Refusal `json:"away"` // endpoints that may have more and could not be asked; Path is the endpoint
+}
+
+// Version is one line of `vdfs restore --list`.
+type Version struct {
+	Version int        `json:"version"` // from 1, the newest
+	Path    Path       `json:"path"`
+	Kind    string     `json:"kind"`  // as in Info
+	Files   int64      `json:"files"` // of a directory; else 1
+	Size    int64      `json:"size"`
+	Mtime   *time.Time `json:"mtime"` // null: not known
+	When    time.Time  `json:"when"`  // it went, or is to go
+	Since   time.Time  `json:"since"` // of a directory: the first of the files went; else as When
+	Why     string     `json:"why"`
+	Conduit string     `json:"conduit"` // by whose work it went; "": none
+	From    string     `json:"from"`    // the endpoint that has it; "": this drive
+	Hash    string     `json:"hash"`    // BLAKE3, hexadecimal; "": not known yet
+}
+
+// RestoreRequest is the body of POST /v1/restore.
+type RestoreRequest struct {
+	Path    Path       `json:"path"`
+	Version int        `json:"version,omitempty"` // 0: the newest
+	At      *time.Time `json:"at,omitempty"`      // what it had then, instead of a version
+	To      Path       `json:"to,omitempty"`      // where a file is put instead of at its path
+}
+
+// RestoreResult is the result of POST /v1/restore.
+type RestoreResult struct {
+	Version Version   `json:"version"` // of a file, or the first of those in a directory
+	Files   int64     `json:"files"`   // restored
+	Bytes   int64     `json:"bytes"`
+	Same    int64     `json:"same"` // files that had that content already
+	Refused []Refusal `json:"refused"`
+}
+
 // ConflictInfo is one element of GET /v1/conflicts; ?path=P leaves those of one file.
 type ConflictInfo struct {
 	ID           int64  `json:"id"`
@@ -330,15 +438,67 @@ type ResolveRequest struct {
 	Merged []byte `json:"merged,omitempty"` // with merged: the content to keep, base64 in JSON
 }
 
-// ConduitSpec is the body of POST /v1/conduits.
+// ConduitSpec is the body of POST /v1/conduits and /v1/conduits/preview.
 type ConduitSpec struct {
-	Name   string `json:"name"`
-	Source string `json:"source"`
-	Target string `json:"target"`
-	Policy string `json:"policy"`       // offload or synchronize
-	At     Path   `json:"at,omitempty"` // directory of the drive; "": where source or target says
+	Name     string `json:"name"`
+	Source   string `json:"source"`
+	Target   string `json:"target"`
+	Policy   string `json:"policy"`             // synchronize, offload, replicate or archive
+	At       Path   `json:"at,omitempty"`       // directory of the drive; "": where source or target says, else one with the conduit's name
+	Strategy string `json:"strategy,omitempty"` // "": conflict-file
+	Cadence  string `json:"cadence,omitempty"`  // "": instant
+	Rules    []Rule `json:"rules,omitempty"`
+	Parallel int    `json:"parallel_transfers,omitempty"` // copies at once; 0: the default
+	// KeepExtra has the target of replicate keep what the source does not have, or not any more.
+	KeepExtra bool `json:"keep_extra,omitempty"`
 	// Adopt is a directory that files will be adopted from with POST /v1/adopt. The request only refuses one that cannot be.
 	Adopt Path `json:"adopt,omitempty"`
+}
+
+// ConduitEdit is the body of POST /v1/conduits/edit. What is null stays.
+type ConduitEdit struct {
+	Conduit   string  `json:"conduit"`
+	Name      *string `json:"name,omitempty"` // a new one
+	Strategy  *string `json:"strategy,omitempty"`
+	Cadence   *string `json:"cadence,omitempty"`
+	Rules     *[]Rule `json:"rules,omitempty"` // all of them
+	Parallel  *int    `json:"parallel_transfers,omitempty"`
+	KeepExtra *bool   `json:"keep_extra,omitempty"`
+}
+
+// ConduitPreview is the result of POST /v1/conduits/preview: what the first contact of a conduit would do. Directories are
+// not counted.
+type ConduitPreview struct {
+	Name      string            `json:"name"`
+	Policy    string            `json:"policy"`
+	Source    string            `json:"source"`
+	Target    string            `json:"target"`
+	At        Path              `json:"at"`
+	Copies    int64             `json:"copies"` // files that endpoints would get
+	Bytes     int64             `json:"bytes"`  // theirs
+	Deletes   int64             `json:"deletes"`
+	Conflicts int64             `json:"conflicts"`
+	Endpoints []EndpointPreview `json:"endpoints"` // the source first
+	// ConflictPaths and DeletePaths name the first hundred, below At.
+	ConflictPaths []Path `json:"conflict_paths"`
+	DeletePaths   []Path `json:"delete_paths"`
+}
+
+// EndpointPreview is what would happen at one endpoint.
+type EndpointPreview struct {
+	Endpoint  string `json:"endpoint"`
+	Role      string `json:"role"`
+	Gets      Tally  `json:"gets"`
+	Gives     Tally  `json:"gives"` // to the drive: as placeholders, but for what is pinned
+	Deletes   Tally  `json:"deletes"`
+	Releases  Tally  `json:"releases"` // once the archive has proved to store it
+	Conflicts int64  `json:"conflicts"`
+}
+
+// Tally is a number of files and their bytes.
+type Tally struct {
+	Files int64 `json:"files"`
+	Bytes int64 `json:"bytes"`
 }
 
 // PauseRequest is the body of POST /v1/pause; 0 seconds: until resumed.

@@ -111,7 +111,7 @@ func (d *daemon) open(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	err = d.mount(ctx)
+	err = d.mount()
 	if err != nil && created {
 		err = errors.Join(err, d.parts.engine.DeleteConduit(ctx, homeConduit, true))
 	}
@@ -177,20 +177,20 @@ func explainOpen(err error) error {
 func CacheOptions(p config.Paths, c config.Config, log *slog.Logger) cache.Options {
 	return cache.Options{
 		Dir: c.CacheDir(p), Device: c.Device.Name, Logger: log,
-		LocalOnly: config.LocalOnly, UID: uint32(os.Getuid()), GID: uint32(os.Getgid()),
+		LocalOnly: config.LocalOnly, TrashKept: time.Duration(c.Trash.Retention), UID: uint32(os.Getuid()), GID: uint32(os.Getgid()),
 	}
 }
 
 // mount opens the control socket, mounts, and records the drive.
-func (d *daemon) mount(ctx context.Context) (err error) {
+func (d *daemon) mount() (err error) {
 	socket, err := control.Listen(d.plan.Paths.Socket())
 	if err != nil {
 		return err
 	}
 	d.socket = socket
-	d.server, err = fuse.Mount(ctx, fuse.Options{
+	d.server, err = fuse.Mount(fuse.Options{
 		Mountpoint: d.plan.mountpoint, Cache: d.parts.cache, Hydrator: d.parts.readers, Lister: d.parts.engine,
-		States: d.parts.states, Logger: d.log, AllowOther: d.plan.AllowOther, ReadOnly: d.plan.ReadOnly,
+		States: d.parts.states, Room: d.parts.offload, Logger: d.log, AllowOther: d.plan.AllowOther, ReadOnly: d.plan.ReadOnly,
 		NoPassthrough: d.plan.NoPassthrough, Subtype: d.plan.conf.Mount.Subtype, Markers: d.plan.conf.Mount.Markers,
 	})
 	if err != nil {

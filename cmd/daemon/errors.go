@@ -17,6 +17,7 @@ var codes = []struct {
 	code control.Code
 }{
 	{syncer.ErrUnknownConduit, control.NotFound},
+	{syncer.ErrNoVersion, control.NotFound},
 	{syncer.ErrRefused, control.Refused},
 	{syncer.ErrDisabled, control.Failed},
 	{syncer.ErrUnreachable, control.Unreachable},

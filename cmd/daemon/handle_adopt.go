@@ -54,11 +54,13 @@ func (d *daemon) adoptable(path string, endpoints ...string) (string, error) {
 		return "", err
 	}
 	for _, c := range all {
-		endpoint, err := endpointDir(endpointOf(c))
-		if err != nil {
-			return "", err
+		for _, e := range endpointsOf(c) {
+			endpoint, err := endpointDir(e)
+			if err != nil {
+				return "", err
+			}
+			endpoints = append(endpoints, endpoint)
 		}
-		endpoints = append(endpoints, endpoint)
 	}
 	return adoptable(path, d.plan.mountpoint, endpoints, d.plan.state)
 }

@@ -149,8 +149,10 @@ func (h fileHandler) anyOffline() bool {
 		return false // the next look decides
 	}
 	for _, c := range all {
-		if c.State == syncer.StateOffline {
-			return true
+		for _, l := range c.Legs {
+			if l.State == syncer.StateOffline {
+				return true
+			}
 		}
 	}
 	return false

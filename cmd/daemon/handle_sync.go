@@ -114,7 +114,7 @@ func queueItem(it cache.Item, conduit, p string, now time.Time) control.QueueIte
 		ID: it.ID, Conduit: conduit, Path: control.Path(p), Origin: originWord(it.Origin), Operation: operationWord(it.Operation),
 		Status: statusWord(it.Status), Attempts: it.Tries, Error: it.Error, Created: time.Unix(0, it.Created).UTC(),
 	}
-	if it.Eligible > now.UnixNano() && it.Eligible != cache.Never {
+	if !it.Due(now.UnixNano()) && it.Eligible != cache.Never {
 		next := time.Unix(0, it.Eligible).UTC()
 		q.Next = &next
 	}

@@ -244,9 +244,9 @@ func TestEveryConfigurationKeyChangesBehaviour(t *testing.T) {
 		}
 		d.log.Debug("told")
 		return map[string]any{
-			"device": so.Device, "cache device": co.Device, "interval": so.Interval, "dir": co.Dir, "timeout": oo.Timeout,
+			"device": so.Device, "cache device": co.Device, "interval": so.Interval, "dir": co.Dir, "trash": co.TrashKept, "timeout": oo.Timeout,
 			"copies": oo.MinCopies, "eviction": oo.Eviction,
-			"count": so.GuardCount, "percent": so.GuardPercent, "debug": out.Len() > 0,
+			"count": so.GuardCount, "percent": so.GuardPercent, "own count": so.LocalGuardCount, "own percent": so.LocalGuardPercent, "debug": out.Len() > 0,
 		}
 	}
 	for key, tc := range map[string]struct {
@@ -271,14 +271,17 @@ func TestEveryConfigurationKeyChangesBehaviour(t *testing.T) {
 			func(c *config.Config) { c.Offload.KeepRecent = config.Duration(time.Hour) },
 			evicts(func(v *offload.Eviction) { v.KeepRecent = time.Hour }),
 		},
-		"offload.min_size":         {func(c *config.Config) { c.Offload.MinSize = 9 }, evicts(func(v *offload.Eviction) { v.MinSize = 9 })},
-		"offload.include":          {func(c *config.Config) { c.Offload.Include = []string{"a"} }, evicts(func(v *offload.Eviction) { v.Include = []string{"a"} })},
-		"offload.exclude":          {func(c *config.Config) { c.Offload.Exclude = []string{"b"} }, evicts(func(v *offload.Eviction) { v.Exclude = []string{"b"} })},
-		"offload.min_copies":       {func(c *config.Config) { c.Offload.MinCopies = 2 }, map[string]any{"copies": 2}},
-		"hydrate.timeout":          {func(c *config.Config) { c.Hydrate.Timeout = config.Duration(time.Minute) }, map[string]any{"timeout": time.Minute}},
-		"guard.max_delete_count":   {func(c *config.Config) { c.Guard.MaxDeleteCount = 7 }, map[string]any{"count": 7}},
-		"guard.max_delete_percent": {func(c *config.Config) { c.Guard.MaxDeletePercent = 8 }, map[string]any{"percent": 8}},
-		"log.level":                {func(c *config.Config) { c.Log.Level = "debug" }, map[string]any{"debug": true}},
+		"offload.min_size":             {func(c *config.Config) { c.Offload.MinSize = 9 }, evicts(func(v *offload.Eviction) { v.MinSize = 9 })},
+		"offload.include":              {func(c *config.Config) { c.Offload.Include = []string{"a"} }, evicts(func(v *offload.Eviction) { v.Include = []string{"a"} })},
+		"offload.exclude":              {func(c *config.Config) { c.Offload.Exclude = []string{"b"} }, evicts(func(v *offload.Eviction) { v.Exclude = []string{"b"} })},
+		"offload.min_copies":           {func(c *config.Config) { c.Offload.MinCopies = 2 }, map[string]any{"copies": 2}},
+		"hydrate.timeout":              {func(c *config.Config) { c.Hydrate.Timeout = config.Duration(time.Minute) }, map[string]any{"timeout": time.Minute}},
+		"guard.max_delete_count":       {func(c *config.Config) { c.Guard.MaxDeleteCount = 7 }, map[string]any{"count": 7}},
+		"guard.max_delete_percent":     {func(c *config.Config) { c.Guard.MaxDeletePercent = 8 }, map[string]any{"percent": 8}},
+		"guard.max_own_delete_count":   {func(c *config.Config) { c.Guard.MaxOwnDeleteCount = 7 }, map[string]any{"own count": 7}},
+		"guard.max_own_delete_percent": {func(c *config.Config) { c.Guard.MaxOwnDeletePercent = 8 }, map[string]any{"own percent": 8}},
+		"trash.retention":              {func(c *config.Config) { c.Trash.Retention = config.Duration(48 * time.Hour) }, map[string]any{"trash": 48 * time.Hour}},
+		"log.level":                    {func(c *config.Config) { c.Log.Level = "debug" }, map[string]any{"debug": true}},
 	} {
 		c := config.Default("here")
 		want := behaviour(c)

@@ -109,16 +109,7 @@ func (p *parts) conduits() ([]control.ConduitStatus, []string, error) {
 	out := []control.ConduitStatus{}
 	var notes []string
 	for _, c := range all {
-		s := control.ConduitStatus{
-			Name: c.Name, Policy: c.Policy, Source: c.Source, Target: c.Target, At: control.Path(c.At), State: c.State,
-			Generation: c.Generation, Verification: c.Verification, LastSync: when(c.LastSync), PendingLocal: c.PendingLocal,
-			PendingRemote: c.PendingRemote, Conflicts: c.Conflicts, Errors: c.Errors, Message: c.Message,
-		}
-		if !c.NextSync.IsZero() {
-			next := c.NextSync.UTC()
-			s.NextSync = &next
-		}
-		out = append(out, s)
+		out = append(out, conduitStatus(c))
 		notes = append(notes, c.Notes...)
 	}
 	return out, notes, nil

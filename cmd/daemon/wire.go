@@ -5,12 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"strings"
 	"time"
 
 	"vdfs/cache"
 	"vdfs/cmd/config"
 	"vdfs/cmd/control"
+	"vdfs/internal/fault"
+	"vdfs/internal/merge"
 	"vdfs/offload"
 	"vdfs/offload/caller"
 	"vdfs/syncer"
@@ -45,9 +46,10 @@ func (d *daemon) assemble(ctx context.Context) (*parts, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &parts{cache: c, wait: time.Duration(conf.Hydrate.Timeout), clock: time.Now, awaitCloses: func(context.Context) {}}
+	now := fault.Clock(time.Now)
+	p := &parts{cache: c, wait: time.Duration(conf.Hydrate.Timeout), clock: now, awaitCloses: func(context.Context) {}}
 	so := engineOptions(conf)
-	so.Cache, so.Open, so.Logger, so.Clock = c, d.openEndpoint, d.log, time.Now
+	so.Cache, so.Open, so.Logger, so.Clock, so.Merge = c, d.openEndpoint, d.log, now, merge.Text
 	if p.engine, err = syncer.New(so); err != nil {
 		return nil, errors.Join(err, c.Close())
 	}
@@ -56,7 +58,7 @@ func (d *daemon) assemble(ctx context.Context) (*parts, error) {
 		return nil, errors.Join(err, c.Close())
 	}
 	oo := offloadOptions(conf, stats.DiskTotal)
-	oo.Cache, oo.Source, oo.Logger, oo.Clock = c, p.engine, d.log, time.Now
+	oo.Cache, oo.Source, oo.Logger, oo.Clock = c, p.engine, d.log, now
 	p.offload = offload.New(oo)
 	p.readers = offload.NewReaders(p.offload, callers)
 	p.states = states{p}
@@ -68,7 +70,8 @@ func engineOptions(c config.Config) syncer.Options {
 	return syncer.Options{
 		Device: c.Device.Name, Interval: time.Duration(c.Sync.Interval),
 		GuardCount: c.Guard.MaxDeleteCount, GuardPercent: c.Guard.MaxDeletePercent,
-		UID: uint32(os.Getuid()), GID: uint32(os.Getgid()),
+		LocalGuardCount: c.Guard.MaxOwnDeleteCount, LocalGuardPercent: c.Guard.MaxOwnDeletePercent,
+		UID: uint32(os.Getuid()), GID: uint32(os.Getgid()), Contains: endpointContains,
 	}
 }
 
@@ -95,7 +98,7 @@ func (d *daemon) openEndpoint(_ context.Context, endpoint string, leg cache.Leg)
 	}
 	return dir.Open(root, dir.Options{
 		Staging: d.plan.Paths.Staging(int64(leg.ID)), KnownRoot: leg.Identity,
-		Poll: time.Duration(d.plan.conf.Sync.Interval), Now: time.Now, Logger: d.log,
+		Poll: time.Duration(d.plan.conf.Sync.Interval), Now: fault.Clock(time.Now), Logger: d.log,
 	})
 }
 
@@ -124,29 +127,41 @@ func (d *daemon) firstConduit(ctx context.Context) (created bool, err error) {
 	return true, nil
 }
 
-// endpointOf is the end of a conduit that is no directory of the drive.
-func endpointOf(c syncer.ConduitStatus) string {
-	if strings.HasPrefix(c.Target, drivePrefix) {
-		return c.Source
+// endpointsOf are the ends of a conduit that are no directory of the drive.
+func endpointsOf(c syncer.ConduitStatus) (out []string) {
+	for _, l := range c.Legs {
+		out = append(out, l.Endpoint)
 	}
-	return c.Target
+	return out
 }
 
 // sameEndpoint refuses --from where no conduit has that endpoint, and a mountpoint inside an endpoint of any.
 func (d *daemon) sameEndpoint(all []syncer.ConduitStatus) error {
-	found := ""
+	found, other := false, ""
 	for _, c := range all {
-		root, err := endpointDir(endpointOf(c))
-		if err != nil {
-			return err
+		for _, endpoint := range endpointsOf(c) {
+			root, err := endpointDir(endpoint)
+			if err != nil {
+				return err
+			}
+			if err := separate(d.plan.mountpoint, root, d.plan.embedded, d.plan.state); err != nil {
+				return err
+			}
+			found = found || root == d.plan.from
+			other = fmt.Sprintf("%s (conduit %s)", root, c.Name)
 		}
-		if err := separate(d.plan.mountpoint, root, d.plan.embedded, d.plan.state); err != nil {
-			return err
-		}
-		if !d.plan.asked || root == d.plan.from {
-			return nil
-		}
-		found = fmt.Sprintf("%s (conduit %s)", root, c.Name)
 	}
-	return refuse(control.Usage, "the drive is connected to %s already; --from is for the first mount, `vdfs conduit create` adds storages", found)
+	if found || !d.plan.asked {
+		return nil
+	}
+	return refuse(control.Usage, "the drive is connected to %s already; --from is for the first mount, `vdfs conduit create` adds storages", other)
+}
+
+// endpointContains reports whether an endpoint lies in another one, also where a directory has two names. One whose disk does
+// not answer is known by its name.
+func endpointContains(outer, inner string) bool {
+	if !answers(outer, answerMax) || !answers(inner, answerMax) {
+		return below(outer, inner)
+	}
+	return contains(outer, inner)
 }

@@ -6,32 +6,51 @@ func (p *planner) bound(b Binding) Decision {
 		return Decision{}
 	}
 	s := p.pair(b)
+	var d Decision
 	switch {
 	case s.hasL && s.l.LocalOnly && s.l.Parked == ParkedHere:
 		return do(s.unpark())
-	case s.localGone && s.remoteGone:
+	case s.localGone && s.remoteGone, p.released(s):
 		return do(s.op(OpUnbind))
 	case s.localGone:
-		return p.onlyRemote(s)
+		d = p.onlyRemote(s)
 	case s.remoteGone:
-		return p.onlyLocal(s)
+		d = p.onlyLocal(s)
+	default:
+		d = p.both(s)
 	}
-	return p.both(s)
+	d.Drift = !p.role.in && !s.localGone && len(d.Ops) > 0 && s.remoteTouched()
+	return d
+}
+
+// remoteTouched reports whether the endpoint has the object otherwise than was
+// agreed.
+func (s pair) remoteTouched() bool {
+	return s.remoteGone || s.remoteMoved || s.remoteChanged || metaOf(s.b.Kind, s.r.Meta) != metaOf(s.b.Kind, s.b.RemoteMeta)
 }
 
 // onlyRemote decides an object that was deleted in the drive.
 func (p *planner) onlyRemote(s pair) Decision {
-	if op, ok := p.heirOf(s); ok {
+	if op, ok := p.heirOf(s); ok && p.role.out {
 		return do(op)
 	}
 	if s.r.Parked == ParkedElsewhere {
 		return transit()
 	}
-	if s.remoteChanged {
+	if p.role.in && s.perhapsOnlyTouched() {
+		return do(needRemoteHash(s.r))
+	}
+	if p.outlivesHere(s) {
 		return Decision{Ops: []Op{s.op(OpUnbind)}, Conflict: &Conflict{Class: DeleteOnModify, Winner: s.b.Remote}}
 	}
-	if s.hasL && s.l.Placeholder && !s.localChanged {
+	if s.hasL && s.l.Placeholder && !s.localChanged && !s.remoteChanged {
 		return do(s.op(OpNeedBytes))
+	}
+	switch {
+	case !p.role.out:
+		return do(s.op(OpUnbind))
+	case p.keepsExtra():
+		return p.leave(s)
 	}
 	if s.hasL && s.b.Kind != Dir && !s.localChanged {
 		disown := s.op(OpDisown)
@@ -39,15 +58,45 @@ func (p *planner) onlyRemote(s pair) Decision {
 		disown.After.LocalVersion, disown.After.LocalMeta.Target = 0, ""
 		return do(disown)
 	}
-	d := do(s.op(OpDeleteRemote))
-	if s.b.Kind == Dir {
-		// What is inside goes first; what lives on restores its directories.
-		p.remoteChildren(s.b.Remote, func(c Remote) bool {
-			d = waitFor(WaitChild, p.subjectOfRemote(c))
-			return false
-		})
+	// What is inside goes first; what lives on restores its directories.
+	if d := p.emptied(s.r); !d.idle() {
+		return d
+	}
+	del := s.op(OpDeleteRemote)
+	del.Trash = s.remoteChanged || !p.role.in || p.role.archive
+	d := do(del)
+	if s.remoteChanged {
+		d.Conflict = &Conflict{Class: DeleteOnModify, Strategy: p.strategy(Local{})}
 	}
 	return d
+}
+
+// emptied waits for what is left in a directory of the endpoint.
+func (p *planner) emptied(r Remote) (d Decision) {
+	if r.Kind != Dir {
+		return d
+	}
+	p.remoteChildren(r.ID, func(c Remote) bool {
+		d = waitFor(WaitChild, p.subjectOfRemote(c))
+		return false
+	})
+	if d.idle() && r.Unlisted {
+		return transit()
+	}
+	return d
+}
+
+// outlivesHere reports whether an object that was deleted in the drive lives on
+// because it was changed at the endpoint. One that is there under a name which
+// is never sent was not deleted by anybody.
+func (p *planner) outlivesHere(s pair) bool {
+	return s.remoteChanged && p.role.in && (s.hasL || p.strategy(Local{}) != LocalWins)
+}
+
+// outlivesThere reports whether an object that was deleted at the endpoint lives
+// on because it was changed in the drive.
+func (p *planner) outlivesThere(s pair) bool {
+	return s.localChanged && (!p.role.out || p.strategy(s.l) != RemoteWins)
 }
 
 // onlyLocal decides an object that was deleted at the endpoint.
@@ -58,22 +107,47 @@ func (p *planner) onlyLocal(s pair) Decision {
 	if op, ok := p.heirOfRemote(s); ok {
 		return do(op)
 	}
-	if s.b.Kind == Dir {
+	switch {
+	case s.b.Kind == Dir && p.role.in:
 		return p.onlyLocalDir(s)
-	}
-	if s.localChanged {
-		return p.editWins(s)
-	}
-	if s.l.Busy {
+	case s.b.Kind == Dir:
+		return p.restoreRemote(s)
+	case !p.role.in:
+		return p.livesOn(s)
+	case p.outlivesThere(s):
+		d := p.livesOn(s)
+		d.Conflict = &Conflict{Class: ModifyOnDelete}
+		return d
+	case s.l.Busy:
 		return settle()
+	case s.localChanged && s.l.Placeholder:
+		return do(s.op(OpNeedBytes))
 	}
-	return do(s.op(OpDeleteLocal))
+	d := p.deleteLocal(s)
+	d.Ops[0].Trash = s.localChanged
+	switch {
+	case s.localChanged:
+		d.Conflict = &Conflict{Class: ModifyOnDelete, Strategy: p.strategy(s.l), Winner: s.b.Remote, Loser: s.l.ID}
+	case s.localMoved:
+		d.Conflict = &Conflict{Class: MoveOnDelete, Winner: s.b.Remote, Loser: s.l.ID}
+	}
+	return d
 }
 
-// editWins lets a version of the drive outlive the deletion of the object it
-// came from: the dentry becomes new.
-func (p *planner) editWins(s pair) Decision {
-	d := Decision{Conflict: &Conflict{Class: ModifyOnDelete, Loser: 0}}
+// deleteLocal removes the dentry of an object that is gone, and goes on with the one that has taken its name there.
+func (p *planner) deleteLocal(s pair) Decision {
+	d := do(s.op(OpDeleteLocal))
+	if pb, ok := p.ofDentry(s.l.Parent); ok {
+		if r, ok := p.remoteAt(pb.Remote, s.l.Name); ok {
+			d.Follow = []Subject{p.subjectOfRemote(r)}
+		}
+	}
+	return d
+}
+
+// livesOn lets what the drive has outlive the object it came from: the dentry
+// becomes new.
+func (p *planner) livesOn(s pair) (d Decision) {
 	if s.l.Parked != NotParked {
 		d.Ops = append(d.Ops, s.unpark())
 	}
@@ -90,9 +164,9 @@ func (p *planner) onlyLocalDir(s pair) Decision {
 	p.localChildren(s.l.ID, func(c Local) bool {
 		b, bound := p.ofDentry(c.ID)
 		switch {
-		case bound:
+		case bound && !p.staysHere(b):
 			on = &Subject{Binding: b.ID}
-		case c.LocalOnly || c.Kind == Special:
+		case bound, !p.sends(c):
 			keeps = true
 		default:
 			on = &Subject{Dentry: c.ID}
@@ -102,12 +176,24 @@ func (p *planner) onlyLocalDir(s pair) Decision {
 	switch {
 	case on != nil:
 		return waitFor(WaitChild, *on)
-	case keeps:
+	case keeps && p.role.out:
 		return p.restoreRemote(s)
+	case keeps:
+		return p.livesOn(s)
 	case s.l.Busy:
 		return settle()
 	}
-	return do(s.op(OpDeleteLocal))
+	return p.deleteLocal(s)
+}
+
+// staysHere reports whether a bound object stays where the drive has moved it,
+// as its endpoint is not to be told.
+func (p *planner) staysHere(b Binding) bool {
+	if p.role.out {
+		return false
+	}
+	s := p.pair(b)
+	return !s.remoteGone && !s.remoteMoved
 }
 
 // unpark gives a dentry that is parked in the drive, and has lost the place it
@@ -120,13 +206,24 @@ func (s pair) unpark() Op {
 
 // both decides an object that has both sides: first what the endpoint did,
 // then what the drive did, and the second only when nothing of the first is
-// left to do.
+// left to do. Where the endpoint has no say, what it did is still there when it
+// comes to the second, and gives way.
 func (p *planner) both(s pair) Decision {
 	if s.l.Parked == ParkedElsewhere || s.r.Parked == ParkedElsewhere {
 		return transit()
 	}
-	if d := firstOf(s, p.pullPlace, p.pullContent, p.pullMeta); !d.idle() {
-		return d
+	if p.role.in {
+		if d := firstOf(s, p.pullPlace, p.pullContent, p.pullMeta); !d.idle() {
+			return d
+		}
+	}
+	switch {
+	case !p.role.out:
+		return firstOf(s, p.settleBase, p.release)
+	case s.remoteChanged, s.localChanged && s.remoteTouched():
+		// Before anything else is written there, whose reply would bring the
+		// token or the time of what nobody has agreed on.
+		return p.pushContent(s)
 	}
 	return firstOf(s, p.pushPlace, p.pushContent, p.pushMeta, p.settleBase)
 }
@@ -151,7 +248,7 @@ func (p *planner) moveLocal(s pair) Decision {
 		return d
 	}
 	move := s.op(OpMoveLocal)
-	move.Parent, move.Name, move.Aside = spot.parent.ID, spot.name, spot.aside
+	move.Parent, move.Name, move.Aside, move.Numbered = spot.parent.ID, spot.name, spot.aside, spot.numbered
 	move.After = s.b
 	move.After.Parent, move.After.LocalName, move.After.RemoteName = spot.parent.ID, spot.name, s.r.Name
 	if s.localMoved && spot.conflict == nil {
@@ -182,8 +279,14 @@ func (p *planner) agreePlace(s pair) Decision {
 // pushPlace sends a move made in the drive, or takes the object out of its
 // parking place.
 func (p *planner) pushPlace(s pair) Decision {
-	if !s.localMoved && s.r.Parked == NotParked {
+	moved := s.localMoved || s.remoteMoved || s.r.Parked != NotParked
+	switch {
+	case s.l.Parked == ParkedHere:
+		return do(s.unpark())
+	case !moved && (p.role.in || p.samePlace(s)):
 		return Decision{}
+	case p.samePlace(s):
+		return p.agreePlace(s)
 	}
 	dest, d, ok := p.placeRemote(s.l, &s)
 	if !ok {

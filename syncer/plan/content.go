@@ -24,8 +24,21 @@ func (p *planner) pullContent(s pair) Decision {
 	if s.l.Busy {
 		return settle()
 	}
+	if s.b.Kind == File && !s.l.Placeholder && s.l.Size == s.r.Size && s.r.Size <= compareMax {
+		// Perhaps it has only another time: then what is here need not come again.
+		if d := needHashes(s.l, s.r); !d.idle() {
+			return d
+		}
+		if sameBytes(s.l, s.r) {
+			return do(agreeContent(s))
+		}
+	}
 	return do(takeContent(s, OpUpdateLocal))
 }
+
+// compareMax is the largest file that is read at the endpoint to find out whether it still has the bytes that are here. Of a
+// larger one the bytes here are given up at once, and come when somebody wants them.
+const compareMax = 64 << 20
 
 // bothChanged compares two contents that were both changed since the base.
 func (p *planner) bothChanged(s pair) Decision {
@@ -33,13 +46,16 @@ func (p *planner) bothChanged(s pair) Decision {
 		if s.l.Meta.Target == s.r.Meta.Target {
 			return do(agreeContent(s))
 		}
-		return p.split(s)
+		return p.resolve(s)
 	}
 	if s.l.Busy {
 		return settle()
 	}
+	if s.perhapsOnlyTouched() {
+		return do(needRemoteHash(s.r))
+	}
 	if s.l.Size != s.r.Size && s.l.Size != s.b.RemoteSize {
-		return p.split(s)
+		return p.resolve(s)
 	}
 	if d := needHashes(s.l, s.r); !d.idle() {
 		return d
@@ -51,7 +67,12 @@ func (p *planner) bothChanged(s pair) Decision {
 		// Written anew with the bytes it had: nothing to lose.
 		return do(takeContent(s, OpUpdateLocal))
 	}
-	return p.split(s)
+	return p.resolve(s)
+}
+
+// perhapsOnlyTouched reports whether the file may have the agreed bytes at the endpoint, with another time, and its hash would tell.
+func (s pair) perhapsOnlyTouched() bool {
+	return s.remoteChanged && s.b.Kind == File && s.r.Hash == "" && s.b.RemoteHash != "" && s.r.Size == s.b.RemoteSize
 }
 
 // needHashes asks for what is unknown, before two contents are compared.
@@ -61,28 +82,17 @@ func needHashes(l Local, r Remote) Decision {
 		d.Ops = append(d.Ops, Op{Kind: OpNeedLocalHash, Object: l.Kind, Dentry: l.ID, Expect: Expect{LocalVersion: l.Version}})
 	}
 	if r.Hash == "" {
-		d.Ops = append(d.Ops, Op{Kind: OpNeedRemoteHash, Object: r.Kind, Remote: r.ID, Expect: Expect{RemoteContent: r.Content}})
+		d.Ops = append(d.Ops, needRemoteHash(r))
 	}
 	return d
 }
 
-func sameBytes(l Local, r Remote) bool {
-	return l.Hash != "" && l.Hash == r.Hash && l.Size == r.Size
+func needRemoteHash(r Remote) Op {
+	return Op{Kind: OpNeedRemoteHash, Object: r.Kind, Remote: r.ID, Expect: Expect{RemoteContent: r.Content}}
 }
 
-// split keeps both versions of an object that was changed on both sides.
-func (p *planner) split(s pair) Decision {
-	if s.l.Busy {
-		return settle()
-	}
-	if s.l.Placeholder {
-		// Another leg could give these bytes only until the new version
-		// reaches it.
-		return do(s.op(OpNeedBytes))
-	}
-	op := takeContent(s, OpSplitLoser)
-	op.Name = s.l.Name
-	return Decision{Ops: []Op{op}, Conflict: &Conflict{Class: ModifyOnModify, Winner: s.b.Remote, Loser: s.l.ID}}
+func sameBytes(l Local, r Remote) bool {
+	return l.Hash != "" && l.Hash == r.Hash && l.Size == r.Size
 }
 
 // takeContent gives the dentry the endpoint's content, with the mtime that
@@ -152,13 +162,20 @@ func (p *planner) pullMeta(s pair) Decision {
 	return do(op)
 }
 
-// pushContent sends content that was changed in the drive.
+// pushContent sends content that was changed in the drive, or that the endpoint
+// was to leave alone. That of the endpoint has been changed only where it has no
+// say, or is not to win.
 func (p *planner) pushContent(s pair) Decision {
-	if !s.localChanged {
+	if !s.localChanged && !s.remoteChanged {
 		return Decision{}
 	}
 	if s.l.Busy || !s.l.Ready {
 		return settle()
+	}
+	if s.remoteChanged && s.b.Kind == File && s.l.Size == s.r.Size {
+		if d := needHashes(s.l, s.r); !d.idle() {
+			return d
+		}
 	}
 	if s.b.Kind == File && sameBytes(s.l, s.r) || s.b.Kind == Symlink && s.l.Meta.Target == s.r.Meta.Target {
 		return do(agreeContent(s))
@@ -168,26 +185,32 @@ func (p *planner) pushContent(s pair) Decision {
 	op.Meta, op.After = meta, s.b
 	op.After.LocalVersion, op.After.LocalMeta = s.l.Version, meta
 	op.After.RemoteContent, op.After.RemoteHash, op.After.RemoteSize, op.After.RemoteMeta = "", s.l.Hash, s.l.Size, meta
-	return do(op)
+	op.After.Releasing = false // it was said of what is replaced
+	op.Trash = s.remoteChanged || p.role.archive
+	d := do(op)
+	if s.remoteChanged {
+		d.Conflict = &Conflict{Class: s.contentClass(), Strategy: p.strategy(s.l)}
+	}
+	return d
 }
 
-// pushMeta sends metadata that were changed in the drive; an mtime that
-// belongs to content on its way goes with it.
+// pushMeta sends metadata that were changed in the drive, or that the endpoint
+// was to leave alone; an mtime that belongs to content on its way goes with it.
 func (p *planner) pushMeta(s pair) Decision {
 	l, r := metaOf(s.b.Kind, s.l.Meta), metaOf(s.b.Kind, s.r.Meta)
-	base := metaOf(s.b.Kind, s.b.LocalMeta)
+	base, there := metaOf(s.b.Kind, s.b.LocalMeta), metaOf(s.b.Kind, s.b.RemoteMeta)
 	op := s.op(OpSetRemoteMeta)
 	op.Meta, op.After = r, s.b
-	if l.Mode != base.Mode {
+	if l.Mode != base.Mode || r.Mode != there.Mode || !p.role.in && l.Mode != r.Mode {
 		op.Meta.Mode = l.Mode
 		op.After.RemoteMeta.Mode, op.After.LocalMeta.Mode = l.Mode, l.Mode
 	}
-	if l.Mtime != base.Mtime && !s.localChanged {
+	if (l.Mtime != base.Mtime || r.Mtime != there.Mtime || !p.role.in && l.Mtime != r.Mtime) && !s.localChanged {
 		op.Meta.Mtime = l.Mtime
 		op.After.RemoteMeta.Mtime, op.After.LocalMeta.Mtime = l.Mtime, l.Mtime
 	}
 	switch {
-	case op.After == s.b:
+	case op.Meta == r && op.After == s.b:
 		return Decision{}
 	case op.Meta == r:
 		op.Kind = OpAgree

@@ -7,19 +7,36 @@ import (
 
 // Decide says what is to be done for s now, or what it waits for. It returns
 // ErrPolicy, ErrSubject or the first error of the views, wrapped.
-func Decide(v Views, s Subject, policy Policy) (Decision, error) {
-	if policy != Synchronize && policy != Offload {
-		return Decision{}, fmt.Errorf("plan %s: policy %d: %w", s, policy, ErrPolicy)
+func Decide(v Views, s Subject, rules Rules) (Decision, error) {
+	role, err := rules.role()
+	if err != nil {
+		return Decision{}, fmt.Errorf("plan %s: %w", s, err)
 	}
 	if !s.valid() {
 		return Decision{}, fmt.Errorf("plan %+v: %w", s, ErrSubject)
 	}
-	p := &planner{v: v, restoring: map[BindingID]bool{}}
+	p := &planner{v: v, rules: rules, role: role, restoring: map[BindingID]bool{}}
 	d := p.uncircled(p.canonical(s))
 	if p.err != nil {
 		return Decision{}, fmt.Errorf("plan %s: %w", s, p.err)
 	}
+	if !role.in {
+		d.Conflict = nil // what the drive says holds
+	}
+	if err := role.permits(d); err != nil {
+		return Decision{}, fmt.Errorf("plan %s: %w", s, err)
+	}
 	return d, nil
+}
+
+// permits is the last line before an endpoint that is never to be written.
+func (r role) permits(d Decision) error {
+	for _, op := range d.Ops {
+		if op.Kind.Side() == SideEndpoint && !r.out && !(r.releases && op.Kind == OpRelease) {
+			return fmt.Errorf("%s was decided for an endpoint that is only read", op.Kind)
+		}
+	}
+	return nil
 }
 
 func (s Subject) valid() bool {
@@ -82,7 +99,11 @@ func cut(circle []link, otherwise Decision) Decision {
 	if park == nil {
 		return otherwise
 	}
-	if parked := (Subject{Binding: park.Binding}); !slices.Contains(follow, parked) {
+	parked := Subject{Binding: park.Binding}
+	if park.Binding == 0 {
+		parked = Subject{Remote: park.Remote}
+	}
+	if !slices.Contains(follow, parked) {
 		follow = append(follow, parked)
 	}
 	return Decision{Ops: []Op{*park}, Follow: follow}
@@ -114,7 +135,7 @@ func (p *planner) newLocal(l Local) Decision {
 		// Its binding was dropped while it was parked; there is no way back
 		// to the name it had.
 		return do(Op{Kind: OpRenameAside, Object: l.Kind, Dentry: l.ID, Name: l.Name})
-	case l.LocalOnly, l.Kind == Special:
+	case !p.sends(l):
 		return Decision{}
 	case l.Parked == ParkedElsewhere:
 		return transit()
@@ -131,6 +152,9 @@ func (p *planner) newLocal(l Local) Decision {
 	}
 	return do(createRemote(l, dest))
 }
+
+// sends reports whether an object that only the drive has goes to the endpoint.
+func (p *planner) sends(l Local) bool { return p.role.out && !l.LocalOnly && l.Kind != Special }
 
 func createRemote(l Local, dest Binding) Op {
 	kind := OpPut
@@ -163,14 +187,17 @@ func (p *planner) newRemote(r Remote) Decision {
 	if op, ok := p.heirToRemote(r); ok {
 		return do(op)
 	}
+	if !p.role.in {
+		return p.extra(r)
+	}
 	spot, d, ok := p.placeLocal(r, nil)
 	if !ok {
 		return d
 	}
 	meta := metaOf(r.Kind, r.Meta)
 	create := Op{
-		Kind: OpCreateLocal, Object: r.Kind, Remote: r.ID, Parent: spot.parent.ID, Name: spot.name, Aside: spot.aside, Meta: meta,
-		Expect: Expect{RemoteContent: r.Content, RemoteParent: r.Parent, RemoteName: r.Name},
+		Kind: OpCreateLocal, Object: r.Kind, Remote: r.ID, Parent: spot.parent.ID, Name: spot.name, Aside: spot.aside, Numbered: spot.numbered, Meta: meta,
+		Expect: r.expect(),
 		After: Binding{
 			Parent: spot.parent.ID, Kind: r.Kind, LocalName: spot.name, LocalMeta: meta,
 			Remote: r.ID, RemoteName: r.Name, RemoteContent: r.Content, RemoteHash: r.Hash, RemoteSize: r.Size, RemoteMeta: meta,

@@ -96,26 +96,36 @@ func tangle(t *testing.T) *leg {
 func TestErrorsOfTheViewsAreReturned(t *testing.T) {
 	t.Parallel()
 	l := tangle(t)
-	for _, s := range l.subjects() {
-		want, err := plan.Decide(l, s, plan.Synchronize)
-		if err != nil {
-			t.Fatal(err)
+	for _, policy := range []plan.Policy{plan.Synchronize, plan.Replicate, plan.Archive} {
+		for _, end := range []plan.End{plan.Source, plan.Target} {
+			rules := plan.Rules{Policy: policy, End: end, Strategy: plan.Newest}
+			for _, s := range l.subjects() {
+				failEveryLook(t, l, s, rules)
+			}
 		}
-		for n := 0; ; n++ {
-			if n > 1000 {
-				t.Fatalf("%s: no end of looks", s)
+	}
+}
+
+func failEveryLook(t *testing.T, l *leg, s plan.Subject, rules plan.Rules) {
+	t.Helper()
+	want, err := plan.Decide(l, s, rules)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for n := 0; ; n++ {
+		if n > 1000 {
+			t.Fatalf("%s: no end of looks", s)
+		}
+		v := &brokenAfter{leg: l, n: n}
+		got, err := plan.Decide(v, s, rules)
+		if v.n >= 0 {
+			if err != nil || fmt.Sprint(got.Ops) != fmt.Sprint(want.Ops) {
+				t.Errorf("%s: %v, %v", s, got, err)
 			}
-			v := &brokenAfter{leg: l, n: n}
-			got, err := plan.Decide(v, s, plan.Synchronize)
-			if v.n >= 0 {
-				if err != nil || fmt.Sprint(got.Ops) != fmt.Sprint(want.Ops) {
-					t.Errorf("%s: %v, %v", s, got, err)
-				}
-				break
-			}
-			if !errors.Is(err, errBroken) || len(got.Ops) > 0 {
-				t.Errorf("%s, look %d failed: decided %v, error %v", s, n, got.Ops, err)
-			}
+			return
+		}
+		if !errors.Is(err, errBroken) || len(got.Ops) > 0 {
+			t.Errorf("%s, look %d failed: decided %v, error %v", s, n, got.Ops, err)
 		}
 	}
 }
@@ -123,11 +133,22 @@ func TestErrorsOfTheViewsAreReturned(t *testing.T) {
 func TestWhatCannotBeDecidedIsRefused(t *testing.T) {
 	t.Parallel()
 	l := newLeg("leg", newTree("drive"), newTree("E0"))
-	if _, err := plan.Decide(l, plan.Subject{Dentry: 5}, 0); !errors.Is(err, plan.ErrPolicy) {
-		t.Errorf("no policy: %v", err)
+	for name, change := range map[string]func(*plan.Rules){
+		"no policy":        func(r *plan.Rules) { r.Policy = 0 },
+		"unknown policy":   func(r *plan.Rules) { r.Policy = plan.Archive + 1 },
+		"no end":           func(r *plan.Rules) { r.End = 0 },
+		"unknown end":      func(r *plan.Rules) { r.End = plan.Target + 1 },
+		"no strategy":      func(r *plan.Rules) { r.Strategy = 0 },
+		"unknown strategy": func(r *plan.Rules) { r.Strategy = plan.Manual + 1 },
+	} {
+		rules := twoWay
+		change(&rules)
+		if _, err := plan.Decide(l, plan.Subject{Dentry: 5}, rules); !errors.Is(err, plan.ErrPolicy) {
+			t.Errorf("%s: %v", name, err)
+		}
 	}
 	for _, s := range []plan.Subject{{}, {Binding: 1, Dentry: 1}, {Dentry: 1, Remote: "r1"}} {
-		if _, err := plan.Decide(l, s, plan.Offload); !errors.Is(err, plan.ErrSubject) {
+		if _, err := plan.Decide(l, s, cached); !errors.Is(err, plan.ErrSubject) {
 			t.Errorf("%+v: %v", s, err)
 		}
 	}
@@ -137,7 +158,7 @@ func TestWhatDoesNotExistIsAtRest(t *testing.T) {
 	t.Parallel()
 	l := newLeg("leg", newTree("drive"), newTree("E0"))
 	for _, s := range []plan.Subject{{Binding: 9}, {Dentry: 9}, {Remote: "r9"}, {Binding: rootBinding}, {Dentry: rootID}} {
-		d, err := plan.Decide(l, s, plan.Synchronize)
+		d, err := plan.Decide(l, s, twoWay)
 		if err != nil || len(d.Ops) > 0 || d.Wait != nil {
 			t.Errorf("%s: %+v, %v", s, d, err)
 		}
@@ -149,8 +170,8 @@ func TestPoliciesOfBothWaysDecideAlike(t *testing.T) {
 	l := tangle(t)
 	decided := 0
 	for _, s := range l.subjects() {
-		a, errA := plan.Decide(l, s, plan.Synchronize)
-		b, errB := plan.Decide(l, s, plan.Offload)
+		a, errA := plan.Decide(l, s, twoWay)
+		b, errB := plan.Decide(l, s, cached)
 		if errA != nil || errB != nil || fmt.Sprint(a.Ops) != fmt.Sprint(b.Ops) {
 			t.Errorf("%s: %v, %v; %v, %v", s, a, errA, b, errB)
 		}
@@ -167,7 +188,7 @@ func TestSpecialFilesStayWhereTheyAre(t *testing.T) {
 	s.add(s.w.drives[0], "fifo", item{kind: plan.Special})
 	s.add(s.w.endpoints[0], "socket", item{kind: plan.Special})
 	s.w.legs[0].pull()
-	ops, waits, err := s.w.round()
+	ops, waits, err := s.w.round(false)
 	if ops != 0 || len(waits) != 0 || err != nil {
 		t.Errorf("%d operations, waits %q, %v", ops, waits, err)
 	}
@@ -200,20 +221,27 @@ func TestEveryWordIsItsOwn(t *testing.T) {
 	}
 	for _, k := range []plan.OpKind{
 		plan.OpCreateLocal, plan.OpParkLocal, plan.OpMkdir, plan.OpParkRemote, plan.OpBind, plan.OpDisown,
-		plan.OpNeedLocalHash, plan.OpNeedBytes, 0, 31, 63, 95, 127,
+		plan.OpRelease, plan.OpMarkRelease, plan.OpNeedLocalHash, plan.OpNeedBytes, plan.OpMerge, 0, 31, 63, 95, 127,
 	} {
 		word(fmt.Sprintf("operation %d", k), k.String())
 	}
-	for r := range plan.WaitTransit + 2 {
+	for r := range plan.WaitBytes + 2 {
 		word(fmt.Sprintf("reason %d", r), r.String())
 	}
-	for c := range plan.TypeMismatch + 2 {
+	for c := range plan.MoveToDeletedParent + 2 {
 		word(fmt.Sprintf("class %d", c), c.String())
 	}
 	for k := range plan.Special + 2 {
 		word(fmt.Sprintf("kind %d", k), k.String())
 	}
+	for p := range plan.Archive + 2 {
+		word(fmt.Sprintf("policy %d", p), p.String())
+	}
+	for s := range plan.Manual + 2 {
+		word(fmt.Sprintf("strategy %d", s), s.String())
+	}
 	for kind, side := range map[plan.OpKind]plan.Side{
+		plan.OpRelease: plan.SideEndpoint, plan.OpMarkRelease: plan.SideBase, plan.OpMerge: plan.SideKnowledge,
 		plan.OpCreateLocal: plan.SideDrive, plan.OpParkLocal: plan.SideDrive,
 		plan.OpMkdir: plan.SideEndpoint, plan.OpParkRemote: plan.SideEndpoint,
 		plan.OpBind: plan.SideBase, plan.OpDisown: plan.SideBase,

@@ -67,7 +67,8 @@ const (
 	// content is Meta.Target.
 	OpReplace
 	// OpMoveRemote moves Remote to Name in Parent's directory, where nothing
-	// of that name may exist.
+	// of that name may exist; without Parent it is renamed in the directory it
+	// is in.
 	OpMoveRemote
 	// OpSetRemoteMeta gives Remote Meta.
 	OpSetRemoteMeta
@@ -76,8 +77,15 @@ const (
 	OpDeleteRemote
 	// OpParkRemote gives Remote a parking name in the directory it is in, to
 	// free its name; Remote.Parked is ParkedHere from then on and the base
-	// follows: After lacks RemoteName.
+	// follows: After lacks RemoteName. One that has no Binding is about to be
+	// removed, and has no After.
 	OpParkRemote
+	// OpRelease removes Remote, which is exactly what the drive has and the
+	// archive has proved to store, and drops Binding. Dentry lives on. A
+	// directory must be found empty. Binding is Releasing. It is decided again
+	// at the last moment, and not carried out when it does not come out again:
+	// the proof is of Expect.LocalVersion, and may have been overtaken.
+	OpRelease
 )
 
 // Operations on the base only.
@@ -101,6 +109,11 @@ const (
 	// reply to the deletion be lost, the dentry is new, not deleted. With no
 	// Dentry in After the dentry is about to be bound to another object.
 	OpDisown
+	// OpMarkRelease writes After, in which Releasing is set. It is committed
+	// before OpRelease is carried out: should the reply to that be lost, and the
+	// proof meanwhile be gone, the absence of the object must not be taken for a
+	// deletion, which would go on to the archive.
+	OpMarkRelease
 )
 
 // Operations that obtain knowledge without which nothing can be decided.
@@ -113,6 +126,13 @@ const (
 	// OpNeedBytes asks that Dentry's content is brought here in full: it
 	// is about to lose the object, or the name, by which an endpoint could still give it.
 	OpNeedBytes
+	// OpMerge asks for a merge of Expect.LocalVersion of Dentry and
+	// Expect.RemoteContent of Remote, against what Binding had agreed on. When
+	// it comes about Dentry gets the result as a new version and After is
+	// written, in one transaction, both originals going to the trash, and
+	// Decision.Conflict is recorded. When it
+	// does not, Dentry's Strategy is ConflictFile from then on.
+	OpMerge
 )
 
 // Side is where an operation acts.
@@ -144,11 +164,11 @@ func opName(k OpKind) (string, bool) {
 			"set-local-meta", "delete-local", "rename-aside", "park-local")
 	case SideEndpoint:
 		return nth(int(k-OpMkdir), "mkdir", "symlink", "put", "restore-remote", "replace", "move-remote",
-			"set-remote-meta", "delete-remote", "park-remote")
+			"set-remote-meta", "delete-remote", "park-remote", "release")
 	case SideBase:
-		return nth(int(k-OpBind), "bind", "rebind-local", "rebind-remote", "unbind", "agree", "disown")
+		return nth(int(k-OpBind), "bind", "rebind-local", "rebind-remote", "unbind", "agree", "disown", "mark-release")
 	}
-	return nth(int(k-OpNeedLocalHash), "need-local-hash", "need-remote-hash", "need-bytes")
+	return nth(int(k-OpNeedLocalHash), "need-local-hash", "need-remote-hash", "need-bytes", "need-merge")
 }
 
 func nth(i int, names ...string) (string, bool) {
@@ -174,6 +194,13 @@ type Op struct {
 	// taken; only creations, restorations and moves in the drive have it.
 	// After.LocalName is then the engine's to fill.
 	Aside bool
+	// Numbered asks that the name made is a numbered one, of Aside and of
+	// OpRenameAside: nobody has lost anything.
+	Numbered bool
+	// Trash says that this side has a version which the other has not seen, and
+	// which the operation overwrites or removes: it must go to the trash of its
+	// side first.
+	Trash bool
 	// Meta is what the destination gets.
 	Meta Meta
 	// Expect is what must be found when the operation is carried out.
@@ -196,8 +223,8 @@ type Expect struct {
 // Reason says why a subject waits.
 type Reason uint8
 
-// The reasons for waiting. Only WaitSettle and WaitTransit can be without a
-// subject to wait for.
+// The reasons for waiting. WaitSettle, WaitTransit, WaitDecision, WaitProof and
+// WaitBytes are without a subject to wait for.
 const (
 	// WaitSettle: the dentry is open for writing or its quiet period runs.
 	WaitSettle Reason = iota + 1
@@ -212,13 +239,21 @@ const (
 	// WaitTransit: another leg or machine is moving it, or what was observed
 	// so far does not fit together yet.
 	WaitTransit
+	// WaitDecision: it is in conflict, and a person is to decide.
+	WaitDecision
+	// WaitProof: the archive has not proved to store what the source has.
+	WaitProof
+	// WaitBytes: its new content is to be here before the old one goes. The
+	// planner never says so, but who carries out its decisions.
+	WaitBytes
 )
 
 // String returns the reason in words.
 func (r Reason) String() string {
 	if name, ok := nth(int(r)-1, "open for writing or not settled", "its directory does not exist yet",
 		"its name is still taken", "something inside is not decided yet", "its destination lies inside itself",
-		"it is being moved elsewhere"); ok {
+		"it is being moved elsewhere", "it is in conflict: choose the version to keep",
+		"the archive has not proved to store it", "its new version is being fetched"); ok {
 		return name
 	}
 	return fmt.Sprintf("reason(%d)", uint8(r))
@@ -248,12 +283,14 @@ const (
 	MoveOnMove
 	MoveOnExisting
 	TypeMismatch
+	MoveOnDelete
+	MoveToDeletedParent
 )
 
 // String returns the class as it is recorded.
 func (c Class) String() string {
 	if name, ok := nth(int(c)-1, "create-on-create", "modify-on-modify", "modify-on-delete", "delete-on-modify",
-		"modify-on-parent-delete", "move-on-move", "move-on-existing", "type-mismatch"); ok {
+		"modify-on-parent-delete", "move-on-move", "move-on-existing", "type-mismatch", "move-on-delete", "move-to-deleted-parent"); ok {
 		return name
 	}
 	return fmt.Sprintf("class(%d)", uint8(c))
@@ -262,8 +299,10 @@ func (c Class) String() string {
 // Conflict is recorded with the operations that resolve it.
 type Conflict struct {
 	Class Class
-	// Winner is the object of the endpoint whose state holds, "" where the
-	// drive's edit wins over a deletion.
+	// Strategy is what decided between two contents, 0 where there was no choice.
+	Strategy Strategy
+	// Winner is the object of the endpoint whose state holds, "" where that of
+	// the drive does, and while a person has not decided.
 	Winner RemoteID
 	// Loser is the dentry whose content or name yields, 0 where nothing of
 	// the drive does. Whether a conflict file comes of it is told by the
@@ -278,12 +317,18 @@ type Decision struct {
 	Ops []Op
 	// Wait is set, and Ops empty, when something has to happen first.
 	Wait *Wait
-	// Conflict is to be recorded when Ops are applied.
+	// Conflict is to be recorded when Ops are applied, or, with WaitDecision, as
+	// one that is open.
 	Conflict *Conflict
-	// Follow is set with a parking operation: the parked subject and those of
-	// the circle it cuts. With OpParkLocal the engine goes on in the same
-	// transaction: it decides them again and again, and what they wait for,
-	// until the parked dentry has its place. Where that does not come about
+	// Drift says that Ops undo what was done at an endpoint that only follows.
+	Drift bool
+	// Follow is set with an operation in the drive that leaves a name to
+	// others, and the engine goes on with these subjects in the same
+	// transaction. With OpDeleteLocal it is what has taken the name at the
+	// endpoint: nobody is to find that nothing has it. With a parking
+	// operation it is the parked subject and those of the circle it cuts:
+	// they are decided again and again, and what they wait for, until the
+	// parked dentry has its place. Where that does not come about
 	// soon (a file in the way is open) the parking name may be committed;
 	// later rounds finish the circle.
 	Follow []Subject

@@ -1,7 +1,6 @@
 package plan_test
 
 import (
-	"fmt"
 	"maps"
 	"slices"
 	"strconv"
@@ -18,18 +17,41 @@ type leg struct {
 	observed *tree
 	base     map[plan.BindingID]plan.Binding
 	last     plan.BindingID
+	rules    plan.Rules
+	// archive is the leg whose proofs count for this one.
+	archive *leg
+	// proofs are the tokens of the objects that were proved to be stored.
+	proofs map[plan.BindingID]string
+	// silent says that nothing is proved for the time being.
+	silent bool
+	// decided are strategies for two versions that are in conflict.
+	decided map[versions]plan.Strategy
 }
+
+// versions are what the two sides of a conflict have.
+type versions struct {
+	dentry, version int64
+	token           string
+}
+
+var (
+	twoWay = plan.Rules{Policy: plan.Synchronize, End: plan.Target, Strategy: plan.ConflictFile}
+	cached = plan.Rules{Policy: plan.Offload, End: plan.Target, Strategy: plan.ConflictFile}
+)
 
 const rootBinding plan.BindingID = 1
 
 func newLeg(name string, drive, endpoint *tree) *leg {
-	l := &leg{name: name, drive: drive, endpoint: endpoint, base: map[plan.BindingID]plan.Binding{}, last: rootBinding}
+	l := &leg{
+		name: name, drive: drive, endpoint: endpoint, base: map[plan.BindingID]plan.Binding{}, last: rootBinding, rules: twoWay,
+		proofs: map[plan.BindingID]string{}, decided: map[versions]plan.Strategy{},
+	}
 	l.base[rootBinding] = plan.Binding{ID: rootBinding, Kind: plan.Dir, Dentry: rootID, Remote: remoteID(rootID)}
 	l.pull()
 	return l
 }
 
-func remoteID(id int64) plan.RemoteID { return plan.RemoteID(fmt.Sprintf("r%d", id)) }
+func remoteID(id int64) plan.RemoteID { return plan.RemoteID("r" + strconv.FormatInt(id, 10)) }
 
 func objectID(id plan.RemoteID) int64 {
 	if id == "" {
@@ -49,7 +71,7 @@ func (l *leg) pull() {
 	for _, x := range l.endpoint.items {
 		c := *x
 		if l.observed != nil {
-			if old := l.observed.get(x.id); old != nil && old.version == x.version {
+			if old := l.observed.get(x.id); old != nil && token(old) == token(x) {
 				c.known = c.known || old.known
 			}
 		}
@@ -114,21 +136,77 @@ func hash(x *item) string {
 	return "h:" + x.bytes
 }
 
+// token moves with the time, as that of an endpoint that cannot look into its files.
+func token(x *item) string {
+	return "c" + strconv.FormatInt(x.version, 10) + "-" + strconv.FormatInt(x.mtime, 10)
+}
+
 func (l *leg) localOf(x *item) plan.Local {
 	return plan.Local{
 		ID: plan.DentryID(x.id), Parent: plan.DentryID(x.parent), Name: x.name, Kind: x.kind,
 		Version: uint64(x.version), Hash: hash(x), Size: int64(len(x.bytes)), Meta: meta(x),
-		Busy: x.busy, Ready: !x.busy, LocalOnly: l.drive.localOnly(x), Placeholder: x.placeholder, Parked: l.parked(x),
+		Busy: x.busy, Ready: !x.busy, LocalOnly: l.drive.localOnly(x), Placeholder: x.placeholder, Parked: l.parked(x), Unlisted: x.unlisted,
+		Proved: l.archive != nil && l.archive.proved(x), Strategy: l.strategy(x),
 	}
+}
+
+// strategy is what was decided for the versions that x and its object have.
+func (l *leg) strategy(x *item) plan.Strategy {
+	if len(l.decided) == 0 {
+		return 0
+	}
+	return l.decided[l.versions(x)]
+}
+
+// proved reports whether the endpoint has proved to store what the dentry has.
+func (l *leg) proved(x *item) bool {
+	b, ok, _ := l.BindingOfDentry(plan.DentryID(x.id))
+	switch {
+	case !ok:
+		return false
+	case x.kind == plan.File:
+		return b.LocalVersion == uint64(x.version) && b.LocalMeta == meta(x) && l.proofs[b.ID] != "" && l.proofs[b.ID] == b.RemoteContent
+	case x.kind == plan.Symlink:
+		return b.LocalMeta.Target == x.bytes && b.RemoteMeta.Target == x.bytes
+	}
+	return true
+}
+
+// prove has the endpoint tell what it stores of what it was sent, at times, and
+// returns how often it did.
+func (l *leg) prove(sometimes func() bool) (told int) {
+	if l.silent {
+		return 0
+	}
+	for _, id := range slices.Sorted(maps.Keys(l.base)) {
+		b := l.base[id]
+		x := l.endpoint.get(objectID(b.Remote))
+		if b.Kind == plan.File && x != nil && token(x) == b.RemoteContent && l.proofs[id] != b.RemoteContent && sometimes() {
+			l.proofs[id] = b.RemoteContent
+			told++
+		}
+	}
+	return told
+}
+
+// versions are those of a bound dentry and its object.
+func (l *leg) versions(x *item) versions {
+	v := versions{dentry: x.id, version: x.version}
+	if b, ok, _ := l.BindingOfDentry(plan.DentryID(x.id)); ok {
+		if o := l.observed.get(objectID(b.Remote)); o != nil {
+			v.token = token(o)
+		}
+	}
+	return v
 }
 
 func (l *leg) remoteOf(x *item) plan.Remote {
 	r := plan.Remote{
 		ID: remoteID(x.id), Name: x.name, Kind: x.kind, Hash: hash(x),
-		Size: int64(len(x.bytes)), Meta: meta(x), Parked: l.parked(x),
+		Size: int64(len(x.bytes)), Meta: meta(x), Parked: l.parked(x), Unlisted: x.unlisted,
 	}
 	if x.kind == plan.File {
-		r.Content = fmt.Sprintf("c%d", x.version)
+		r.Content = token(x)
 	}
 	if x.parent != 0 {
 		r.Parent = remoteID(x.parent)
@@ -141,15 +219,6 @@ func (l *leg) Root() plan.Binding { return l.base[rootBinding] }
 func (l *leg) Binding(id plan.BindingID) (plan.Binding, bool, error) {
 	b, ok := l.base[id]
 	return b, ok, nil
-}
-
-func (l *leg) first(match func(plan.Binding) bool) (plan.Binding, bool, error) {
-	for _, id := range slices.Sorted(maps.Keys(l.base)) {
-		if b := l.base[id]; match(b) {
-			return b, true, nil
-		}
-	}
-	return plan.Binding{}, false, nil
 }
 
 func (l *leg) BindingOfDentry(id plan.DentryID) (plan.Binding, bool, error) {
@@ -170,14 +239,19 @@ func (l *leg) BindingOfRemote(id plan.RemoteID) (plan.Binding, bool, error) {
 	return plan.Binding{}, false, nil
 }
 
-func (l *leg) each(match func(plan.Binding) bool, yield func(plan.Binding) bool) {
-	_, _, _ = l.first(func(b plan.Binding) bool { return match(b) && !yield(b) })
-}
-
 func (l *leg) BindingsAt(parent plan.BindingID, name string, yield func(plan.Binding) bool) error {
-	l.each(func(b plan.Binding) bool {
-		return b.Parent == parent && (b.LocalName == name || b.RemoteName == name)
-	}, yield)
+	var ids []plan.BindingID
+	for id, b := range l.base {
+		if b.Parent == parent && (b.LocalName == name || b.RemoteName == name) {
+			ids = append(ids, id)
+		}
+	}
+	slices.Sort(ids)
+	for _, id := range ids {
+		if !yield(l.base[id]) {
+			break
+		}
+	}
 	return nil
 }
 

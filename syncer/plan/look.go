@@ -4,8 +4,10 @@ package plan
 // views; after it every look finds nothing, so that all loops end, and the
 // decision is thrown away.
 type planner struct {
-	v   Views
-	err error
+	v     Views
+	rules Rules
+	role  role
+	err   error
 	// restoring holds the directories whose restoration or undoing is being
 	// worked out, against views that lead in a circle.
 	restoring map[BindingID]bool
@@ -184,6 +186,11 @@ func (p *planner) subjectOfRemote(r Remote) Subject {
 		return b.subject()
 	}
 	return Subject{Remote: r.ID}
+}
+
+// expect is the precondition for touching an unbound object.
+func (r Remote) expect() Expect {
+	return Expect{RemoteContent: r.Content, RemoteParent: r.Parent, RemoteName: r.Name}
 }
 
 // expect is the precondition for touching the remote side of s.

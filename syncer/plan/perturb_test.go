@@ -16,10 +16,12 @@ type hand struct {
 	// written are all contents ever written, removed those that somebody
 	// overwrote or deleted, pool those that are written more than once.
 	written, removed, pool map[string]bool
+	// touched are contents that got another time.
+	touched map[string]bool
 }
 
 func newHand(rt *rapid.T) *hand {
-	return &hand{rt: rt, written: map[string]bool{}, removed: map[string]bool{}, pool: map[string]bool{}}
+	return &hand{rt: rt, written: map[string]bool{}, removed: map[string]bool{}, pool: map[string]bool{}, touched: map[string]bool{}}
 }
 
 // token is a new content, now and then one from a small pool that several
@@ -62,11 +64,13 @@ func (h *hand) dir(t *tree) *item {
 
 func (h *hand) name(t *tree) string {
 	names := []string{"a", "b", "c", "d", "e", "f"}
-	if t.name != "H" && t.name[0] != 'E' && rapid.IntRange(0, 11).Draw(h.rt, "temp") == 0 {
+	if !atEndpoint(t) && rapid.IntRange(0, 11).Draw(h.rt, "temp") == 0 {
 		return "t~"
 	}
 	return rapid.SampledFrom(names).Draw(h.rt, "name")
 }
+
+func atEndpoint(t *tree) bool { return t.name == "H" || t.name[0] == 'E' }
 
 func anyItem(*item) bool { return true }
 
@@ -100,6 +104,8 @@ func (h *hand) act(t *tree) {
 	case 9:
 		if x := h.pick(t, "touch", isFile); x != nil {
 			x.mtime = h.time()
+			x.known = x.known && !atEndpoint(t) // its hash was known by the token
+			h.touched[x.bytes] = true
 		}
 	case 10:
 		if x := h.pick(t, "retype", anyItem); x != nil {

@@ -4,8 +4,8 @@ package plan
 type spot struct {
 	parent Binding
 	name   string
-	// aside asks for a conflict name made from name.
-	aside bool
+	// aside asks for a conflict name made from name, numbered for a number.
+	aside, numbered bool
 	// first frees the name, in the same transaction.
 	first    []Op
 	conflict *Conflict
@@ -18,6 +18,9 @@ type spot struct {
 func (p *planner) placeLocal(r Remote, self *pair) (spot, Decision, bool) {
 	pb, d, ok := p.parentOfRemote(r)
 	if !ok {
+		if d.Conflict != nil && self != nil && self.remoteMoved {
+			d.Conflict.Class = MoveToDeletedParent
+		}
 		return spot{}, d, false
 	}
 	if self != nil && self.hasL && self.b.Kind == Dir {
@@ -83,7 +86,7 @@ func (p *planner) restoreLocal(s pair) Decision {
 		return d
 	}
 	op := s.op(OpRestoreLocal)
-	op.Dentry, op.Parent, op.Name, op.Aside, op.Meta = 0, to.parent.ID, to.name, to.aside, metaOf(Dir, s.r.Meta)
+	op.Dentry, op.Parent, op.Name, op.Aside, op.Numbered, op.Meta = 0, to.parent.ID, to.name, to.aside, to.numbered, metaOf(Dir, s.r.Meta)
 	op.After = s.b
 	op.After.Dentry, op.After.LocalVersion = 0, 0
 	op.After.Parent, op.After.LocalName, op.After.RemoteName = to.parent.ID, to.name, s.r.Name
@@ -141,14 +144,23 @@ func (p *planner) vacateLocal(to spot, r Remote, self *pair, x Local) (spot, Dec
 	case bound:
 		return p.vacateBound(to, r, self, p.pair(xb))
 	case x.LocalOnly || x.Kind == Special:
-		return to.push(x, r), Decision{}, true
+		return p.giveWay(to, x, r), Decision{}, true
 	}
 	return p.vacateNew(to, r, self, x)
 }
 
-// push renames x aside.
-func (to spot) push(x Local, r Remote) spot {
+// giveWay lets either x or r have another name. At the source of an archive
+// that is r: what is in the drive under its name is archived already.
+func (p *planner) giveWay(to spot, x Local, r Remote) spot {
+	if p.role.releases {
+		to.aside, to.numbered = true, true
+		return to
+	}
 	to.first = []Op{{Kind: OpRenameAside, Object: x.Kind, Dentry: x.ID, Name: x.Name, Expect: Expect{LocalVersion: x.Version}}}
+	if p.role.archive {
+		to.first[0].Numbered = true
+		return to
+	}
 	to.conflict = &Conflict{Class: MoveOnExisting, Winner: r.ID, Loser: x.ID}
 	return to
 }
@@ -171,18 +183,21 @@ func (p *planner) vacateNew(to spot, r Remote, self *pair, x Local) (spot, Decis
 		return to, do(bind(to.parent, r, x)), false
 	case equal && self.localGone:
 		return to, do(self.passTo(x)), false
-	case equal && x.Kind != Dir && !self.localChanged:
+	case self == nil && alike && x.Kind != Dir && !p.role.archive && p.strategy(x) != ConflictFile:
+		return to, do(adopt(to.parent, r, x)), false
+	case equal && x.Kind != Dir && !self.localChanged && !p.role.archive:
 		// The moved object brings the same bytes along. One that was changed in
 		// the drive would not: its content goes over them.
 		to.first = []Op{{Kind: OpDeleteLocal, Object: x.Kind, Dentry: x.ID, Expect: Expect{LocalVersion: x.Version}}}
 		return to, Decision{}, true
 	}
-	to = to.push(x, r)
-	if self == nil {
-		to.conflict.Class = CreateOnCreate
-	}
-	if !alike {
+	to = p.giveWay(to, x, r)
+	switch {
+	case to.conflict == nil:
+	case !alike:
 		to.conflict.Class = TypeMismatch
+	case self == nil:
+		to.conflict.Class = CreateOnCreate
 	}
 	return to, Decision{}, true
 }
@@ -206,21 +221,32 @@ func bind(parent Binding, r Remote, x Local) Op {
 	return op
 }
 
+// adopt binds two objects of one kind without agreeing on what is in them: both
+// sides have changed it, and the strategy decides as for an edit.
+func adopt(parent Binding, r Remote, x Local) Op {
+	op := bind(parent, r, x)
+	op.After.LocalVersion, op.After.RemoteContent, op.After.RemoteHash = 0, "", ""
+	op.After.LocalMeta.Target, op.After.RemoteMeta.Target = "", ""
+	return op
+}
+
 // vacateBound deals with x, an object that has a base.
 func (p *planner) vacateBound(to spot, r Remote, self *pair, x pair) (spot, Decision, bool) {
 	wait := waitFor(WaitName, x.b.subject())
 	wait.Wait.park = &Op{Kind: OpParkLocal, Object: x.b.Kind, Binding: x.b.ID, Dentry: x.l.ID, Name: x.l.Name}
 	switch {
 	case x.l.LocalOnly, x.r.Parked == ParkedHere:
-		return to.push(x.l, r), Decision{}, true
+		return p.giveWay(to, x.l, r), Decision{}, true
+	case p.released(x):
+		return to, wait, false // it is about to be nobody's here
 	case x.remoteGone && x.b.Kind == Dir:
 		return p.vacateDir(to, r, self, x, wait)
 	case x.remoteGone, x.remoteMoved, x.r.Parked == ParkedElsewhere:
 		return to, wait, false
 	case x.localMoved && self == nil && x.b.Kind == File && r.Kind == File && x.l.Size == r.Size:
 		return p.vacateAlike(to, r, x)
-	case x.localMoved:
-		return to.push(x.l, r), Decision{}, true
+	case x.localMoved, x.b.LocalName != x.b.RemoteName:
+		return p.giveWay(to, x.l, r), Decision{}, true
 	}
 	// Two objects in one place: not all of it has been observed.
 	return to, transit(), false
@@ -237,7 +263,7 @@ func (p *planner) vacateAlike(to spot, r Remote, x pair) (spot, Decision, bool) 
 		return to, d, false
 	}
 	if !sameBytes(x.l, r) {
-		return to.push(x.l, r), Decision{}, true
+		return p.giveWay(to, x.l, r), Decision{}, true
 	}
 	disown := x.op(OpDisown)
 	disown.After = x.b
@@ -254,7 +280,7 @@ func (p *planner) vacateDir(to spot, r Remote, self *pair, x pair, wait Decision
 	alive, pending := p.livesOnLocally(x.l.ID)
 	switch {
 	case alive:
-		return to.push(x.l, r), Decision{}, true
+		return p.giveWay(to, x.l, r), Decision{}, true
 	case pending != nil:
 		wait.Wait.On = *pending
 	}
@@ -273,7 +299,7 @@ func (p *planner) livesOnLocally(d DentryID) (alive bool, pending *Subject) {
 		s := p.pair(b)
 		deep := false
 		switch {
-		case !s.remoteGone && !s.remoteMoved, s.remoteGone && s.localChanged:
+		case !s.remoteGone && !s.remoteMoved, s.remoteGone && p.outlivesThere(s):
 			alive = true
 		case s.remoteGone && b.Kind == Dir:
 			var below *Subject

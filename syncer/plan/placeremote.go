@@ -8,6 +8,9 @@ package plan
 func (p *planner) placeRemote(l Local, self *pair) (Binding, Decision, bool) {
 	pb, d, ok := p.parentOfLocal(l)
 	if !ok {
+		if d.Conflict != nil && self != nil && self.localMoved {
+			d.Conflict.Class = MoveToDeletedParent
+		}
 		return Binding{}, d, false
 	}
 	if self != nil && !self.remoteGone && self.b.Kind == Dir {
@@ -21,7 +24,11 @@ func (p *planner) placeRemote(l Local, self *pair) (Binding, Decision, bool) {
 	}
 	yb, bound := p.ofRemote(y.ID)
 	if !bound {
-		return Binding{}, waitFor(WaitName, Subject{Remote: y.ID}), false
+		wait := waitFor(WaitName, Subject{Remote: y.ID})
+		if !p.role.in {
+			wait.Wait.park = &Op{Kind: OpParkRemote, Object: y.Kind, Remote: y.ID, Parent: pb.ID, Name: y.Name, Expect: y.expect()}
+		}
+		return Binding{}, wait, false
 	}
 	return Binding{}, p.vacateRemote(p.pair(yb)), false
 }
@@ -110,21 +117,28 @@ func (p *planner) vacateRemote(y pair) Decision {
 		return transit()
 	case y.localGone:
 		return p.parkDeleted(y, park)
-	case y.remoteMoved, y.l.Parked != NotParked:
+	case y.l.Parked != NotParked, y.remoteMoved && p.role.in:
 		return wait
-	case y.localMoved:
+	case y.localMoved, !p.role.in:
 		wait.Wait.park = &park
 		return wait
 	}
 	return transit()
 }
 
-// parkDeleted parks what the drive has deleted, unless it lives on.
+// parkDeleted parks what the drive has deleted, unless it lives on. What is
+// there under a name that is never sent may come back: the reply to the parking
+// would tell of metadata that it has not got.
 func (p *planner) parkDeleted(y pair, park Op) Decision {
-	if y.remoteChanged {
-		return waitFor(WaitName, y.b.subject())
+	touched := y.hasL && metaOf(y.b.Kind, y.r.Meta) != metaOf(y.b.Kind, y.b.RemoteMeta)
+	if y.remoteChanged || touched || p.keepsExtra() {
+		wait := waitFor(WaitName, y.b.subject())
+		if !y.remoteChanged { // it may wait for what wants its name
+			wait.Wait.park = &park
+		}
+		return wait
 	}
-	if y.b.Kind == Dir {
+	if y.b.Kind == Dir && p.role.in {
 		if on := p.livesOnRemotely(y.b.Remote); on != nil {
 			return waitFor(WaitName, *on)
 		}
@@ -145,7 +159,7 @@ func (p *planner) livesOnRemotely(dir RemoteID) (alive *Subject) {
 		switch {
 		case s.localGone && b.Kind == Dir:
 			alive = p.livesOnRemotely(c.ID)
-		case s.localGone && s.remoteChanged, !s.localGone && !s.localMoved, !s.localGone && s.remoteMoved:
+		case s.localGone && p.outlivesHere(s), !s.localGone && !s.localMoved, !s.localGone && s.remoteMoved:
 			on := b.subject()
 			alive = &on
 		}

@@ -73,8 +73,7 @@ func TestParkedObjectGoesWhereItsDentryIs(t *testing.T) {
 			d, e, l := s.w.drives[0], s.w.endpoints[0], s.w.legs[0]
 			s.file(d, "f", "v0")
 			s.sync(0)
-			x := s.find(e, "f")
-			x.name, x.parkedBy = ".park", l
+			s.park(e, "f", l)
 			then(s, d)
 			want := shape(d)
 			s.sync(0)
@@ -104,8 +103,7 @@ func TestParkedDentryGoesWhereItsObjectIs(t *testing.T) {
 			d, e, l := s.w.drives[0], s.w.endpoints[0], s.w.legs[0]
 			s.file(d, "f", "v0")
 			s.sync(0)
-			x := s.find(d, "f")
-			x.name, x.parkedBy = ".park", l
+			s.park(d, "f", l)
 			c.then(s, e)
 			s.sync(0)
 			if got := shape(d); !slices.Equal(got, c.want) {
@@ -122,8 +120,7 @@ func TestEditedParkedDentryOutlivesItsObject(t *testing.T) {
 	s.file(d, "f", "v0")
 	s.sync(0)
 	s.write(d, "f", "edited")
-	x := s.find(d, "f")
-	x.name, x.parkedBy = ".park", l
+	s.park(d, "f", l)
 	s.remove(e, "f")
 	s.sync(0)
 	if want := []string{"f (conflict drive 2026-01-02 030405)=edited"}; !slices.Equal(shape(e), want) {
@@ -144,12 +141,38 @@ func TestParkedElsewhereIsLeftAlone(t *testing.T) {
 	l := s.w.legs[0]
 	l.pull()
 	for _, subject := range l.subjects() {
-		d, err := plan.Decide(l, subject, plan.Synchronize)
+		d, err := plan.Decide(l, subject, twoWay)
 		if err != nil || len(d.Ops) > 0 {
 			t.Errorf("%s: %v, %v", subject, d.Ops, err)
 		}
 		if b := l.base[subject.Binding]; b.LocalName == "f" && (d.Wait == nil || d.Wait.Reason != plan.WaitTransit) {
 			t.Errorf("%s waits for %v", subject, d.Wait)
 		}
+	}
+}
+
+// The drive gave the object up, and the reply to its deletion was lost; then the dentry got its name back, and somebody who
+// never saw its content has sent a file of that name.
+func TestAFileOfTheNameOfWhatWasGivenUpIsNoUpdateOfIt(t *testing.T) {
+	t.Parallel()
+	s := stage{t, oneDrive(1)}
+	d, e, l := s.w.drives[0], s.w.endpoints[0], s.w.legs[0]
+	s.file(d, "f", "seen here only")
+	s.sync(0)
+	for id, b := range l.base {
+		if b.LocalName == "f" {
+			if b.RemoteHash == "" {
+				t.Fatal("the base knows no hash")
+			}
+			b.LocalVersion = 0 // as OpDisown leaves it
+			l.base[id] = b
+		}
+	}
+	s.remove(e, "f")
+	s.file(e, "f", "other")
+	s.sync(0)
+	want := []string{"f (conflict drive 2026-01-02 030405)=seen here only", "f=other"}
+	if got := shape(e); !slices.Equal(got, want) {
+		t.Errorf("got %q, want %q", got, want)
 	}
 }

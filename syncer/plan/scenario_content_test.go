@@ -55,7 +55,13 @@ func TestContentConflicts(t *testing.T) {
 		},
 		"touch only moves no bytes": {
 			base: f, b: func(s stage, t *tree) { s.find(t, "f.txt").mtime = 77 },
-			wantA: []string{"f.txt=v0"}, sent: noBytes(),
+			wantA: []string{"f.txt=v0"}, sent: map[plan.OpKind]int{plan.OpPut: 0, plan.OpReplace: 0, plan.OpUpdateLocal: 0},
+		},
+		"edit of another size against touch": {
+			base:  func(s stage, t *tree) { f(s, t); s.find(t, "f.txt").known = true },
+			a:     write("longer"),
+			b:     func(s stage, t *tree) { s.find(t, "f.txt").mtime = 77 },
+			wantA: []string{"f.txt=longer"}, sent: map[plan.OpKind]int{plan.OpReplace: 1},
 		},
 		"symlink against symlink": {
 			base:  func(s stage, t *tree) { s.symlink(t, "l", "0") },
@@ -95,6 +101,53 @@ func TestEditAgainstTouchHasTheTimeOfTheEdit(t *testing.T) {
 		s.sync(first)
 		if x := s.find(s.w.endpoints[0], "f"); x.bytes != "vA" || x.mtime != want {
 			t.Errorf("first %d: %q with mtime %d, want %d", first, x.bytes, x.mtime, want)
+		}
+	}
+}
+
+// The reply to the move tells the time, which must not be taken for agreed: the
+// file that was written anew here turns out to be the same, time and all.
+func TestTouchIsNotForgottenBehindAMove(t *testing.T) {
+	t.Parallel()
+	s := stage{t, oneDrive(1)}
+	d, e := s.w.drives[0], s.w.endpoints[0]
+	s.file(d, "f", "v0")
+	s.sync(0)
+	x := s.find(d, "f")
+	x.version, x.known = x.version+1, true
+	s.move(d, "f", "g")
+	s.find(e, "f").mtime = 77
+	s.sync(0)
+	if x.mtime != 77 || s.find(e, "g").mtime != 77 {
+		t.Errorf("the times are %d and %d", x.mtime, s.find(e, "g").mtime)
+	}
+}
+
+// Nor may what the reply to a parking tells: the file was put aside in the
+// drive, something else takes its name, and then it comes back under another.
+func TestTouchIsNotForgottenBehindAParking(t *testing.T) {
+	t.Parallel()
+	for _, kind := range []plan.Kind{plan.File, plan.Dir} {
+		s := stage{t, oneDrive(1)}
+		d, e, l := s.w.drives[0], s.w.endpoints[0], s.w.legs[0]
+		s.add(d, "f", item{kind: kind, mode: 0o755, known: true})
+		s.sync(0)
+		s.move(d, "f", "f~")
+		s.symlink(d, "f", "to")
+		x := s.find(e, "f")
+		x.mode, x.mtime = 0o700, 77
+		l.pull()
+		for _, side := range []plan.Side{plan.SideDrive, plan.SideEndpoint} { // the symlink comes first
+			if _, _, err := s.w.decide(l, plan.Subject{Dentry: plan.DentryID(s.find(d, "f").id)}, side); err != nil {
+				t.Fatal(err)
+			}
+		}
+		s.move(d, "f~", "g")
+		s.sync(0)
+		for _, r := range []*tree{d, e} {
+			if x := s.find(r, "g"); x.mode != 0o700 || kind == plan.File && x.mtime != 77 {
+				t.Errorf("%s of %s: mode %o, time %d", kind, r.name, x.mode, x.mtime)
+			}
 		}
 	}
 }

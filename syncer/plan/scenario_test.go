@@ -90,6 +90,13 @@ func (s stage) remove(t *tree, path string) {
 	}
 }
 
+// park leaves an object with a parking name, as a move that was under way does.
+func (s stage) park(t *tree, path string, by *leg) {
+	s.t.Helper()
+	x := s.find(t, path)
+	x.name, x.parkedBy = fmt.Sprintf(".park-%d", x.id), by
+}
+
 func (s stage) exchange(t *tree, a, b string) {
 	s.t.Helper()
 	x, y := s.find(t, a), s.find(t, b)

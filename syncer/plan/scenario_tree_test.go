@@ -25,6 +25,10 @@ func TestDeleteAgainstSomething(t *testing.T) {
 		"delete and create again": {
 			base: f, b: func(s stage, t *tree) { s.remove(t, "f"); s.file(t, "f", "new") }, wantA: []string{"f=new"},
 		},
+		"delete against touch": {
+			base: func(s stage, t *tree) { f(s, t); s.find(t, "f").known = true },
+			a:    func(s stage, t *tree) { s.find(t, "f").mtime = 77 }, b: func(s stage, t *tree) { s.remove(t, "f") },
+		},
 		"delete against rename": {
 			base: f, a: func(s stage, t *tree) { s.move(t, "f", "g") }, b: removes("f"),
 		},
@@ -90,7 +94,7 @@ func TestDeletedDirectoryThatLivesOnIsNotParked(t *testing.T) {
 	s.file(d, "d", "a file now")
 	s.file(e, "d/e/new", "n")
 	l.pull()
-	got, err := plan.Decide(l, plan.Subject{Dentry: plan.DentryID(s.find(d, "d").id)}, plan.Synchronize)
+	got, err := plan.Decide(l, plan.Subject{Dentry: plan.DentryID(s.find(d, "d").id)}, twoWay)
 	want := plan.Subject{Remote: remoteID(s.find(e, "d/e/new").id)}
 	if err != nil || len(got.Ops) > 0 || got.Wait == nil || got.Wait.On != want {
 		t.Errorf("decided %+v, %v; want to wait for %s", got, err, want)
@@ -106,7 +110,7 @@ func TestDeletionWaitsForOpenFile(t *testing.T) {
 	s.find(b, "f").busy = true
 	s.remove(a, "f")
 	for range 5 {
-		if _, _, err := s.w.round(); err != nil {
+		if _, _, err := s.w.round(false); err != nil {
 			t.Fatal(err)
 		}
 	}

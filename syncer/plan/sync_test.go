@@ -14,6 +14,7 @@ import (
 type world struct {
 	drives, endpoints []*tree
 	legs              []*leg
+	only              *leg // the one that works; nil: all do
 	rnd               *rand.Rand
 	// lossy is how many replies may still be lost, one in four.
 	lossy int
@@ -23,6 +24,25 @@ type world struct {
 	count  map[plan.OpKind]int
 	// trash has the contents that endpoints keep for dentries of drives.
 	trash map[string]bool
+	// saved has the contents that went to the trash because nobody had seen
+	// them, merged those that merging made.
+	saved, merged map[string]bool
+	conflicts     map[plan.Class]int
+	drift         int
+	// parallel says that people work while it syncs.
+	parallel bool
+	// people are the replicas on which somebody works; nil is all.
+	people []*tree
+	// nobody decides what waits for a person.
+	nobody bool
+	// alike are the replicas that must be equal in the end; nil is all.
+	alike []*tree
+	// empty is a replica that must have nothing left.
+	empty *tree
+	// extra says that endpoints may have more than the drives.
+	extra bool
+	// mayStay are reasons for which something may be left to wait.
+	mayStay []plan.Reason
 	// strict says that bytes of placeholders must never be out of reach;
 	// where others overwrite an endpoint's objects they may be for a moment.
 	strict bool
@@ -58,6 +78,7 @@ func twoDrives() *world {
 func (w *world) ready(seed uint64) *world {
 	w.rnd = rand.New(rand.NewPCG(seed, seed))
 	w.count, w.trash = map[plan.OpKind]int{}, map[string]bool{}
+	w.saved, w.merged, w.conflicts = map[string]bool{}, map[string]bool{}, map[plan.Class]int{}
 	w.follow = true
 	return w
 }
@@ -97,12 +118,16 @@ func (w *world) readable(drive *tree, x *item) error {
 
 // round pulls and decides every subject of every leg once: first what leads
 // to the drive, then what leads to the endpoint. It returns the number of
-// operations and what still waits.
-func (w *world) round() (ops int, waits []string, err error) {
+// operations and proofs, and what still waits. When sure, all is proved that can be.
+func (w *world) round(sure bool) (ops int, waits []string, err error) {
 	legs := slices.Clone(w.legs)
+	if w.only != nil {
+		legs = []*leg{w.only}
+	}
 	w.rnd.Shuffle(len(legs), func(i, j int) { legs[i], legs[j] = legs[j], legs[i] })
 	for _, l := range legs {
 		l.pull()
+		ops += l.prove(func() bool { return sure || w.rnd.IntN(2) == 0 })
 		for _, side := range []plan.Side{plan.SideDrive, plan.SideEndpoint} {
 			n, held, err := w.pass(l, side)
 			if err != nil {
@@ -128,7 +153,7 @@ func (w *world) pass(l *leg, side plan.Side) (ops int, waits []string, err error
 			return ops, nil, fmt.Errorf("%s %s: %w", l.name, s, err)
 		}
 		ops += n
-		if wait != nil {
+		if wait != nil && !slices.Contains(w.mayStay, wait.Reason) {
 			waits = append(waits, fmt.Sprintf("%s %s: %s, on %s", l.name, s, wait.Reason, wait.On))
 		}
 	}
@@ -136,13 +161,16 @@ func (w *world) pass(l *leg, side plan.Side) (ops int, waits []string, err error
 }
 
 func (w *world) decide(l *leg, s plan.Subject, side plan.Side) (int, *plan.Wait, error) {
-	d, err := plan.Decide(l, s, plan.Synchronize)
+	d, err := plan.Decide(l, s, l.rules)
 	if err != nil || len(d.Ops) == 0 {
 		return 0, d.Wait, err
 	}
 	toEndpoint := d.Ops[0].Kind.Side() == plan.SideEndpoint
 	if toEndpoint != (side == plan.SideEndpoint) {
 		return 0, nil, nil
+	}
+	if d.Conflict != nil && d.Ops[0].Kind != plan.OpMerge {
+		w.conflicts[d.Conflict.Class]++
 	}
 	for _, op := range d.Ops {
 		w.log = append(w.log, fmt.Sprintf("%s %s: %s dentry %d remote %s -> %d/%q", l.name, s, op.Kind, op.Dentry, op.Remote, op.Parent, op.Name))
@@ -157,6 +185,9 @@ func (w *world) decide(l *leg, s plan.Subject, side plan.Side) (int, *plan.Wait,
 		if err != nil {
 			return 0, nil, err
 		}
+	}
+	if d.Drift {
+		w.drift++
 	}
 	if len(d.Follow) > 0 && !toEndpoint && w.follow {
 		return len(d.Ops), nil, w.finish(l, d)
@@ -206,7 +237,7 @@ const maxRounds = 200
 func (w *world) quiet() error {
 	idle := 0
 	for range maxRounds {
-		ops, waits, err := w.round()
+		ops, waits, err := w.round(idle > 0)
 		if err != nil {
 			return err
 		}
@@ -216,6 +247,14 @@ func (w *world) quiet() error {
 			}
 		}
 		if ops > 0 {
+			idle = 0
+			continue
+		}
+		decided, err := w.judge()
+		if err != nil {
+			return err
+		}
+		if decided > 0 {
 			idle = 0
 			continue
 		}
@@ -229,13 +268,54 @@ func (w *world) quiet() error {
 	return fmt.Errorf("not at rest after %d rounds", maxRounds)
 }
 
-// converged checks that all replicas are equal and without litter.
-func (w *world) converged() error {
-	want := w.endpoints[0].listing()
-	for _, t := range w.replicas() {
-		if got := t.listing(); !maps.Equal(got, want) {
-			return fmt.Errorf("%s and %s differ:\n%v\n%v", t.name, w.endpoints[0].name, got, want)
+// judge is a person who decides the conflicts that wait for one, somehow.
+func (w *world) judge() (decided int, err error) {
+	if w.nobody {
+		return 0, nil
+	}
+	for _, l := range w.legs {
+		if l.rules.Strategy != plan.Manual {
+			continue
 		}
+		for _, s := range l.subjects() {
+			d, err := plan.Decide(l, s, l.rules)
+			if err != nil {
+				return 0, err
+			}
+			if d.Wait == nil || d.Wait.Reason != plan.WaitDecision {
+				continue
+			}
+			x := l.drive.get(int64(l.base[s.Binding].Dentry))
+			choice := []plan.Strategy{plan.LocalWins, plan.RemoteWins, plan.ConflictFile}[w.rnd.IntN(3)]
+			l.decided[l.versions(x)] = choice
+			w.log = append(w.log, fmt.Sprintf("%s %s: a person decides %s", l.name, s, choice))
+			decided++
+		}
+	}
+	return decided, nil
+}
+
+// converged checks that all replicas are equal, as far as they are to be, and
+// that none has litter.
+func (w *world) converged() error {
+	alike := w.alike
+	if alike == nil {
+		alike = w.replicas()
+	}
+	want := alike[0].listing()
+	for _, t := range alike {
+		got := t.listing()
+		if w.extra {
+			maps.DeleteFunc(got, func(path, _ string) bool { return want[path] == "" })
+		}
+		if !maps.Equal(got, want) {
+			return fmt.Errorf("%s and %s differ:\n%v\n%v", t.name, alike[0].name, got, want)
+		}
+	}
+	if w.empty != nil && len(w.empty.items) > 1 {
+		return fmt.Errorf("%s is to be empty and has %v", w.empty.name, w.empty.listing())
+	}
+	for _, t := range w.replicas() {
 		if p := t.parked(); len(p) > 0 {
 			return fmt.Errorf("%s: still parked: %q", t.name, p)
 		}

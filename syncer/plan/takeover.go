@@ -74,7 +74,7 @@ func (p *planner) heirToRemote(r Remote) (Op, bool) {
 			return true
 		}
 		s := p.pair(b)
-		if !s.remoteGone || s.localGone {
+		if !s.remoteGone || s.localGone || p.released(s) {
 			return true
 		}
 		op, found = rebindRemote(b, r), true
@@ -99,13 +99,17 @@ func (p *planner) heirOfRemote(s pair) (Op, bool) {
 }
 
 // rebindRemote passes b to r. The base's hash stays: when r has it, nothing
-// has changed.
+// has changed. But where no version of the dentry is agreed any more r does not
+// come after the base: who made it may never have seen what is here.
 func rebindRemote(b Binding, r Remote) Op {
 	after := b
 	after.Remote = r.ID
 	after.RemoteContent = ""
+	if b.LocalVersion == 0 {
+		after.RemoteHash = ""
+	}
 	return Op{
 		Kind: OpRebindRemote, Object: b.Kind, Binding: b.ID, Dentry: b.Dentry, Remote: r.ID, After: after,
-		Expect: Expect{RemoteContent: r.Content, RemoteParent: r.Parent, RemoteName: r.Name},
+		Expect: r.expect(),
 	}
 }

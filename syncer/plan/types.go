@@ -103,6 +103,12 @@ type Binding struct {
 	RemoteHash string
 	RemoteSize int64
 	RemoteMeta Meta
+
+	// Releasing says that the agreed content was proved elsewhere, and that
+	// the endpoint may have been made to give it up, see OpMarkRelease. From
+	// then on its absence there is no deletion, and other content there is
+	// another object.
+	Releasing bool
 }
 
 // Local is a dentry together with its node, as the drive is now.
@@ -129,6 +135,20 @@ type Local struct {
 	// Placeholder says that the content's bytes are not here in full.
 	Placeholder bool
 	Parked      Parked
+	// Unlisted says of a directory that the drive does not show all yet that is
+	// to be in it: what it lacks means nothing. A directory into which another
+	// leg has still to bring something is unlisted, too.
+	Unlisted bool
+	// Proved says that the target of this leg's archive stores exactly this
+	// version, by a proof or by reading it again, and that no metadata are left
+	// to be sent there; of a directory or a symlink, that it is there.
+	Proved bool
+	// Strategy is what holds for conflicts of this object instead of Rules:
+	// because of its name, or because a person has decided the conflict that
+	// it is in, or because merging was tried in vain. The last two are for the
+	// two versions they were about; with another one they must be forgotten. 0
+	// is none.
+	Strategy Strategy
 }
 
 // Remote is an object of the endpoint as last observed: the base overlaid
@@ -149,6 +169,9 @@ type Remote struct {
 	// that was still in it is reported gone too.
 	Gone   bool
 	Parked Parked
+	// Unlisted says of a directory that it is not known what is in it: that
+	// nothing is seen there means nothing.
+	Unlisted bool
 }
 
 // Views is how the planner sees one leg. All answers given during one call of
@@ -198,19 +221,6 @@ func (s Subject) String() string {
 	}
 	return fmt.Sprintf("remote %q", string(s.Remote))
 }
-
-// Policy is what a leg is for.
-type Policy uint8
-
-// The policies that are decided so far, both two-way: Synchronize keeps the
-// content in the drive, Offload treats it as a cache. They decide alike.
-const (
-	Synchronize Policy = iota + 1
-	Offload
-)
-
-// ErrPolicy is returned for a policy that the planner does not know.
-var ErrPolicy = errors.New("no rules for this policy")
 
 // ErrSubject is returned for a subject in which not exactly one field is set.
 var ErrSubject = errors.New("subject must name exactly one object")

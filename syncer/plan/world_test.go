@@ -24,6 +24,7 @@ type item struct {
 	// known says that the hash of the bytes is known.
 	known       bool
 	placeholder bool
+	unlisted    bool
 	busy        bool
 	parkedBy    *leg
 }

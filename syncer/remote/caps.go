@@ -41,7 +41,7 @@ func (p Perm) Keep(mode uint32) uint32 {
 	case mode == 0 || p == PermNone:
 		return 0
 	case p == PermFull:
-		return mode & 0o777
+		return KnownMode(mode)
 	case mode&0o100 != 0:
 		return 0o755
 	}
@@ -51,6 +51,7 @@ func (p Perm) Keep(mode uint32) uint32 {
 // Caps is what an endpoint can do.
 type Caps struct {
 	StableID    bool // ItemID survives rename and move
+	Idents      bool // it does not, but every directory has an Ident that lasts, and an anchored Address is refused where another one is
 	UniqueNames bool // false: two children may share a name
 	Feed        bool // Changes itemises; else it gives relist hints
 	FeedMoves   bool // a moved item comes with its old ID
@@ -72,6 +73,7 @@ type Caps struct {
 	WantHashes []string // algorithms that Put wants to be given
 	Trash      bool     // Delete is recoverable on the endpoint
 	Versions   bool     // Put keeps the replaced version
+	ListTrash  bool     // Trash lists what those two keep, and Read gives it
 	Rewrites   bool     // the server may change bytes after a Put
 	Idempotent bool     // OpKey is honoured: a repeated write succeeds once more
 	Resumable  bool
@@ -80,6 +82,7 @@ type Caps struct {
 	SessionTTL time.Duration // how long an interrupted Put can be resumed
 	Names      Names
 	Parallel   int // calls in flight that it bears
+	Together   int // files that a PutAll takes at most; 0: the endpoint is no Gatherer
 }
 
 // Names are the endpoint's rules for names. 0 and "" mean no rule.

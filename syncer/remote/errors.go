@@ -33,6 +33,9 @@ var (
 	ErrDetached = errors.New("directory is on another device")
 )
 
+// ErrSilent is an ErrUnavailable of an endpoint that was given all the time it may take.
+var ErrSilent = fmt.Errorf("no answer: %w", ErrUnavailable)
+
 // Throttled says that the endpoint wants to be left alone for a while: all
 // calls to it should pause, not only the one that got it.
 type Throttled struct{ After time.Duration }

@@ -4,7 +4,7 @@ import "time"
 
 type (
 	// ItemID names an item. It is opaque, and survives renames if and only if
-	// Caps.StableID; else it is "p:" and the path.
+	// Caps.StableID; else it is an Address.
 	ItemID string
 	// Tag is opaque. Equal tags: the item has not changed in any way that the
 	// endpoint can tell. A directory's Tag is about the directory itself, not
@@ -56,10 +56,21 @@ func (k Kind) String() string {
 	return "unknown"
 }
 
+// ModeNone stands in Attr.Mode for a mode without any permission, as 0 says that it is unknown.
+const ModeNone uint32 = 1 << 16
+
+// KnownMode is a mode that is known, for Attr.Mode.
+func KnownMode(mode uint32) uint32 {
+	if mode &= 0o777; mode == 0 {
+		return ModeNone
+	}
+	return mode
+}
+
 // Attr is the metadata that vdfs carries.
 type Attr struct {
 	Mtime  time.Time // zero: unknown
-	Mode   uint32    // permission bits 0777; 0: unknown
+	Mode   uint32    // permission bits 0777; 0: unknown, ModeNone: not one of them
 	Target string    // of a symlink, raw bytes
 }
 
@@ -99,4 +110,14 @@ func (p Pre) Holds(e Entry) bool {
 		return p.Empty && e.Kind == Dir
 	}
 	return (p.Tag == "" || p.Tag == e.Tag) && (p.Content == "" || p.Content == e.Content)
+}
+
+// Trashed is a version that was deleted or replaced at an endpoint, and can still be had there.
+type Trashed struct {
+	// Entry is the item as it was, without what it takes to change one: ID is for Read alone.
+	Entry
+	// Path are the names from the root to the item when it went, with slashes between: the directory may be gone.
+	Path    string
+	When    time.Time // it went
+	Deleted bool      // else a Put replaced it
 }

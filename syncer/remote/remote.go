@@ -2,6 +2,8 @@ package remote
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"io"
 	"time"
 )
@@ -57,8 +59,59 @@ type Endpoint interface {
 	// that is at least atLeast. It returns what was proved, ErrCorrupt when
 	// the bytes are others, ErrUnsupported when no such proof can be had.
 	Verify(ctx context.Context, id ItemID, want Hashes, size int64, atLeast Proof) (Proof, error)
+	// Trash lists files and symlinks that were deleted or replaced at or below a
+	// path and can still be had: a page, as List gives it, in no order. The path
+	// is one of names from the root with slashes between, as they were when it
+	// went; "" is all. ErrUnsupported where Caps.ListTrash is off.
+	Trash(ctx context.Context, under, page string) (items []Trashed, next string, err error)
 	// Close ends waits and releases what the endpoint holds.
 	Close() error
+}
+
+// Gatherer is an Endpoint that stores many files together in less time than one by one.
+type Gatherer interface {
+	// PutAll is Put for up to Caps.Together files, each with an outcome of its own, in their order: one that fails holds up no
+	// other. What is stored is proved, too, as strongly as Verify can: of a proof that fails when the file has its name
+	// the error wraps ErrUnknown.
+	PutAll(ctx context.Context, all []*Upload) []Stored
+}
+
+// Stored is what became of one file of a PutAll.
+type Stored struct {
+	Entry Entry
+	Proof Proof
+	Err   error
+}
+
+// Prove has the endpoint prove what a Put has stored as strongly as it can, up to a hash of its own.
+func Prove(ctx context.Context, ep Endpoint, u *Upload, e Entry) Stored {
+	s := Stored{Entry: e}
+	id := e.ID
+	if !ep.Caps().StableID {
+		id = Within(u.Parent, e)
+	}
+	s.Proof, s.Err = ep.Verify(ctx, id, u.Hashes, u.Size, min(ProofStrong, ep.Caps().Proof))
+	if errors.Is(s.Err, ErrUnsupported) {
+		s.Proof, s.Err = ProofNone, nil
+	}
+	if s.Err != nil { // whatever it says of the proof, the write was not refused
+		s.Err = fmt.Errorf("prove what was sent: %w: %w", ErrUnknown, s.Err)
+	}
+	return s
+}
+
+// StoreEach is a PutAll that puts and proves one after the other.
+func StoreEach(ctx context.Context, ep Endpoint, all []*Upload) []Stored {
+	out := make([]Stored, len(all))
+	for i, u := range all {
+		e, err := ep.Put(ctx, u)
+		if err != nil {
+			out[i].Err = err
+			continue
+		}
+		out[i] = Prove(ctx, ep, u, e)
+	}
+	return out
 }
 
 // Upload describes one Put.

@@ -1,4 +1,5 @@
-// Package aside names the files that keep the losing versions of conflicts.
+// Package aside names what must give way to another object of its name, such as
+// the losing versions of conflicts.
 package aside
 
 import (
@@ -31,6 +32,20 @@ func Name(name, device string, at time.Time, taken func(string) bool) string {
 		if n > 1 {
 			tail = mark + " " + strconv.Itoa(n) + ext
 		}
+		candidate := cutAtRune(stem, maxName-len(tail)) + tail
+		if !taken(candidate) {
+			return candidate
+		}
+	}
+}
+
+// Number makes the name under which an object is kept that is no less than the
+// one which has its name: "name 2.ext", "name 3.ext" and so on, the first that
+// taken does not report. It is bounded and cut as Name's.
+func Number(name string, taken func(string) bool) string {
+	stem, ext := splitExtension(name)
+	for n := 2; ; n++ {
+		tail := " " + strconv.Itoa(n) + ext
 		candidate := cutAtRune(stem, maxName-len(tail)) + tail
 		if !taken(candidate) {
 			return candidate

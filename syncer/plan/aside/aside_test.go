@@ -60,6 +60,25 @@ func TestNameCountsUp(t *testing.T) {
 	}
 }
 
+func TestNumber(t *testing.T) {
+	t.Parallel()
+	for in, want := range map[string]string{
+		"a.txt":                  "a 2.txt",
+		"Makefile":               "Makefile 2",
+		".bashrc":                ".bashrc 2",
+		"a 2.txt":                "a 2 2.txt",
+		strings.Repeat("é", 127): strings.Repeat("é", 126) + " 2",
+	} {
+		if got := aside.Number(in, func(string) bool { return false }); got != want {
+			t.Errorf("%q: got %q, want %q", in, got, want)
+		}
+	}
+	used := map[string]bool{"a 2.txt": true, "a 3.txt": true}
+	if got := aside.Number("a.txt", func(n string) bool { return used[n] }); got != "a 4.txt" {
+		t.Errorf("got %q", got)
+	}
+}
+
 func TestNameIsAlwaysAFileName(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(rt *rapid.T) {

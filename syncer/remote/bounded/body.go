@@ -12,8 +12,9 @@ import (
 
 var errNotClosed = errors.New("the endpoint hangs and was left open")
 
-// piece is how much a reader takes from the endpoint at a time.
-const piece = 256 << 10
+// piece is how much a reader takes from the endpoint at a time: as much as one request to a network disk carries, each of
+// which may take a round trip.
+const piece = 1 << 20
 
 // pieces are buffers that belong to a worker while it reads: one that was given up may still write into its own.
 var pieces = sync.Pool{New: func() any { return new([piece]byte) }}

@@ -18,7 +18,10 @@ type Endpoint struct {
 	caps remote.Caps
 }
 
-var _ remote.Endpoint = (*Endpoint)(nil)
+var (
+	_ remote.Endpoint = (*Endpoint)(nil)
+	_ remote.Gatherer = (*Endpoint)(nil)
+)
 
 // Open opens an endpoint in a worker. What open still opens after it was given up is closed.
 func (p *Pool) Open(ctx context.Context, open func(ctx context.Context) (remote.Endpoint, error)) (*Endpoint, error) {
@@ -31,6 +34,9 @@ func (p *Pool) Open(ctx context.Context, open func(ctx context.Context) (remote.
 			}
 			e := &Endpoint{next: next, pool: p, caps: *next.Caps()}
 			e.caps.Parallel = min(e.caps.Parallel, writers)
+			if _, ok := next.(remote.Gatherer); !ok {
+				e.caps.Together = 0
+			}
 			return e, nil
 		},
 		undo: func(e *Endpoint) { _ = e.next.Close() }, // nobody has used it
@@ -82,18 +88,23 @@ func (e *Endpoint) Lookup(ctx context.Context, parent remote.ItemID, name string
 
 // List implements remote.Endpoint.
 func (e *Endpoint) List(ctx context.Context, dir remote.ItemID, page string) ([]remote.Entry, string, error) {
-	type listed struct {
-		entries []remote.Entry
-		next    string
+	return pageOf(ctx, e.pool, "list directory", func(ctx context.Context) ([]remote.Entry, string, error) { return e.next.List(ctx, dir, page) })
+}
+
+// pageOf has a worker read a page of something.
+func pageOf[T any](ctx context.Context, p *Pool, says string, read func(ctx context.Context) ([]T, string, error)) ([]T, string, error) {
+	type page struct {
+		all  []T
+		next string
 	}
-	l, err := do(ctx, e.pool, job[listed]{
-		says: "list directory",
-		run: func(ctx context.Context, _ *call) (l listed, err error) {
-			l.entries, l.next, err = e.next.List(ctx, dir, page)
+	l, err := do(ctx, p, job[page]{
+		says: says,
+		run: func(ctx context.Context, _ *call) (l page, err error) {
+			l.all, l.next, err = read(ctx)
 			return l, err
 		},
 	})
-	return l.entries, l.next, err
+	return l.all, l.next, err
 }
 
 // Changes implements remote.Endpoint.
@@ -133,6 +144,29 @@ func (e *Endpoint) Put(ctx context.Context, u *remote.Upload) (remote.Entry, err
 	})
 }
 
+// PutAll implements remote.Gatherer, if Caps says so. Each piece that is read of a body is progress.
+func (e *Endpoint) PutAll(ctx context.Context, all []*remote.Upload) []remote.Stored {
+	out, err := do(ctx, e.pool, job[[]remote.Stored]{
+		kind: change, says: "put files", alive: e.alive,
+		run: func(ctx context.Context, c *call) ([]remote.Stored, error) {
+			own := make([]*remote.Upload, len(all))
+			for i, u := range all {
+				mine := *u
+				c.watch(&mine)
+				own[i] = &mine
+			}
+			return e.next.(remote.Gatherer).PutAll(ctx, own), nil
+		},
+	})
+	if err != nil { // each has the same
+		out = make([]remote.Stored, len(all))
+		for i := range out {
+			out[i].Err = err
+		}
+	}
+	return out
+}
+
 // Mkdir implements remote.Endpoint.
 func (e *Endpoint) Mkdir(ctx context.Context, parent remote.ItemID, name string, a remote.Attr, key remote.OpKey) (remote.Entry, error) {
 	return do(ctx, e.pool, job[remote.Entry]{
@@ -170,6 +204,11 @@ func (e *Endpoint) Verify(ctx context.Context, id remote.ItemID, want remote.Has
 			return e.next.Verify(ctx, id, want, size, atLeast)
 		},
 	})
+}
+
+// Trash implements remote.Endpoint.
+func (e *Endpoint) Trash(ctx context.Context, under, page string) ([]remote.Trashed, string, error) {
+	return pageOf(ctx, e.pool, "list trash", func(ctx context.Context) ([]remote.Trashed, string, error) { return e.next.Trash(ctx, under, page) })
 }
 
 // Read implements remote.Endpoint.

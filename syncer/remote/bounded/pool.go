@@ -122,7 +122,10 @@ func do[T any](ctx context.Context, p *Pool, j job[T]) (T, error) {
 	}
 	done := make(chan result[T], 1)
 	go func() {
-		v, err := j.run(remote.WithProgress(ctx, c.progress), c)
+		v, err := j.run(remote.WithProgress(ctx, func() {
+			c.progress()
+			remote.Progress(ctx)
+		}), c)
 		if c.end() {
 			done <- result[T]{v, err}
 			return
@@ -192,7 +195,7 @@ func (p *Pool) take(ctx context.Context, places chan struct{}) error {
 			return fmt.Errorf("all calls to it hang: %w", remote.ErrUnavailable)
 		case <-timer.C:
 			if quiet >= patience {
-				return fmt.Errorf("none of %d calls to it got on for %v: %w", workers, patience, remote.ErrUnavailable)
+				return fmt.Errorf("none of %d calls to it got on for %v: %w", workers, patience, remote.ErrSilent)
 			}
 			timer.Reset(patience - quiet)
 		}
@@ -320,5 +323,5 @@ func ask(ctx context.Context, alive func(context.Context) bool) chan bool {
 }
 
 func unanswered(c *call) error {
-	return fmt.Errorf("no progress for %v: %w", c.silentFor().Round(time.Second), remote.ErrUnavailable)
+	return fmt.Errorf("no progress for %v: %w", c.silentFor().Round(time.Second), remote.ErrSilent)
 }

@@ -25,7 +25,7 @@ func (d *Endpoint) Changes(ctx context.Context, since remote.Cursor) (remote.Bat
 	}
 	defer r.close()
 	if since == "" {
-		root, err := d.statID(r, rootID)
+		root, err := d.statID(r, makeID("", ""))
 		if err != nil {
 			return remote.Batch{}, fail("list changes", err)
 		}
@@ -34,6 +34,11 @@ func (d *Endpoint) Changes(ctx context.Context, since remote.Cursor) (remote.Bat
 		return b, nil
 	}
 	d.watch.collect()
+	d.watch.letIn(func(path string) bool {
+		p, err := d.openDir(r, path, unix.O_RDONLY)
+		p.close()
+		return errors.Is(err, unix.EACCES)
+	})
 	paths, next, err := d.watch.since(since)
 	if err != nil {
 		return remote.Batch{}, fmt.Errorf("list changes: %w", err)
@@ -43,6 +48,10 @@ func (d *Endpoint) Changes(ctx context.Context, since remote.Cursor) (remote.Bat
 		e, err := d.statID(r, makeID(h.path, ""))
 		if errors.Is(err, unix.ENOENT) || errors.Is(err, unix.ENOTDIR) || errors.Is(err, unix.ELOOP) || err == nil && e.Kind != remote.Dir {
 			continue // its parent's hint tells
+		}
+		if errors.Is(err, unix.EACCES) { // no reason to hold up everything else
+			d.watch.keepOut(h.path)
+			continue
 		}
 		if err != nil {
 			return remote.Batch{}, fail("list changes", err)
@@ -219,7 +228,7 @@ func (w *watcher) since(c remote.Cursor) ([]hinted, remote.Cursor, error) {
 	w.dropLimbo()
 	if w.polling && !w.now().Before(w.rescan) {
 		w.rescan = w.now().Add(w.every)
-		w.hint("", true, true)
+		w.hint("", true)
 	}
 	var out []hinted
 	for path, h := range w.pending {

@@ -16,8 +16,9 @@
 // changes neither. A symlink's Content is made of its target.
 //
 // Lock order: Endpoint.publish, then flock on the root directory (taken by all
-// sessions that replace, move or delete, for microseconds); watcher.mu is taken
-// alone. No lock is held while file contents are read, written or synced.
+// sessions that replace, move or delete, for microseconds), then Endpoint.modes;
+// watcher.mu is taken alone. No lock is held while file contents are read,
+// written or synced.
 package dir
 
 import (
@@ -68,6 +69,7 @@ type Endpoint struct {
 	umask uint32
 
 	publish sync.Mutex // replaces, moves and deletes of this session, one at a time
+	modes   sync.Mutex // held while modes are lifted, and to see that none is
 	data    committer
 	names   committer
 
@@ -78,7 +80,10 @@ type Endpoint struct {
 	once   sync.Once
 }
 
-var _ remote.Endpoint = (*Endpoint)(nil)
+var (
+	_ remote.Endpoint = (*Endpoint)(nil)
+	_ remote.Gatherer = (*Endpoint)(nil)
+)
 
 var errClosed = errors.New("endpoint is closed")
 
@@ -146,7 +151,7 @@ func (d *Endpoint) Check(ctx context.Context) (remote.Status, error) {
 		return remote.Status{}, fail("check root", err)
 	}
 	return remote.Status{
-		Root:     rootID,
+		Root:     makeID("", ""),
 		Epoch:    d.known.Load().identity,
 		Total:    int64(fs.Blocks) * fs.Bsize,
 		Free:     int64(fs.Bavail) * fs.Bsize,
@@ -183,22 +188,22 @@ func (d *Endpoint) Stat(ctx context.Context, id remote.ItemID) (remote.Entry, er
 
 // statID is the entry of an id as it is now.
 func (d *Endpoint) statID(r dirFD, id remote.ItemID) (remote.Entry, error) {
-	path, err := parseID(id)
+	a, err := parseID(id)
 	if err != nil {
 		return remote.Entry{}, err
 	}
-	if path == "" {
+	if a.Path == "" {
 		f, err := d.factsAt(r.fd, "")
 		return f.entry("", ""), err
 	}
-	parent, leaf := split(path)
-	p, err := d.openDir(r, parent, unix.O_PATH)
+	parent, leaf := a.Split()
+	p, err := d.openAt(r, parent, unix.O_PATH)
 	if err != nil {
 		return remote.Entry{}, err
 	}
 	defer p.close()
-	f, err := d.factsAt(p.fd, leaf)
-	return f.entry(parent, leaf), err
+	f, err := d.item(p, a)
+	return f.entry(parent.Path, leaf), err
 }
 
 // Lookup implements remote.Endpoint.
@@ -209,13 +214,13 @@ func (d *Endpoint) Lookup(ctx context.Context, parent remote.ItemID, name string
 	}
 	defer r.close()
 	dir, err := parseID(parent)
-	if err == nil && checkName(dir, name) != nil {
+	if err == nil && checkName(dir.Path, name) != nil {
 		err = remote.ErrNotFound
 	}
 	if err != nil {
 		return remote.Entry{}, lookupFail("look up name", err)
 	}
-	p, err := d.openDir(r, dir, unix.O_PATH)
+	p, err := d.openAt(r, dir, unix.O_PATH)
 	if err != nil {
 		return remote.Entry{}, fail("look up name", err)
 	}
@@ -229,7 +234,7 @@ func (d *Endpoint) Lookup(ctx context.Context, parent remote.ItemID, name string
 	if err != nil {
 		return remote.Entry{}, lookupFail("look up name", err)
 	}
-	return f.entry(dir, name), nil
+	return f.entry(dir.Path, name), nil
 }
 
 // Verify implements remote.Endpoint: a size is proved by stat, anything more by

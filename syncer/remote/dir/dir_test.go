@@ -145,11 +145,14 @@ func (d direct) Tree(t testing.TB) map[string]string {
 func (d direct) Kept(t testing.TB) []string {
 	t.Helper()
 	var out []string
-	for _, path := range d.in(t, "trash") {
+	must(t, filepath.WalkDir(filepath.Join(d.staging, "trash"), func(path string, e fs.DirEntry, err error) error {
+		if err != nil || e.IsDir() {
+			return err
+		}
 		data, err := os.ReadFile(path)
-		must(t, err)
 		out = append(out, string(data))
-	}
+		return err
+	}))
 	return out
 }
 

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"errors"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -69,7 +70,7 @@ func (w *watcher) events(buf []byte) {
 
 func (w *watcher) handle(e event) {
 	if e.mask&unix.IN_Q_OVERFLOW != 0 {
-		w.hint("", true, true)
+		w.hint("", true)
 		return
 	}
 	n := w.byWd[e.wd]
@@ -79,7 +80,7 @@ func (w *watcher) handle(e event) {
 		w.ended(n)
 	case e.name == "":
 		if n == w.root && e.mask&(unix.IN_DELETE_SELF|unix.IN_MOVE_SELF|unix.IN_UNMOUNT|unix.IN_ATTRIB) != 0 {
-			w.hint("", false, true) // the next call looks at the root itself
+			w.hint("", false) // the next call looks at the root itself
 		}
 	case indexSlash(e.name) >= 0 || reserved(n == w.root, e.name):
 	default:
@@ -93,7 +94,7 @@ func (w *watcher) ended(n *watched) {
 	n.wd = -1
 	if n == w.root {
 		w.lost = true
-		w.hint("", false, true)
+		w.hint("", false)
 		return
 	}
 	for n != nil && n != w.root && n.wd < 0 && len(n.kids) == 0 {
@@ -124,12 +125,19 @@ func (w *watcher) changed(n *watched, e event) {
 		return // it will be listed whole where it arrives
 	}
 	if e.mask&unix.IN_ISDIR == 0 {
-		w.touched(path, e.name, e.mask != unix.IN_MODIFY)
+		delay := time.Duration(0)
+		switch e.mask {
+		case unix.IN_MODIFY:
+			delay = modifyDelay
+		case unix.IN_CREATE:
+			delay = createDelay
+		}
+		w.touched(path, e.name, delay)
 		return
 	}
-	w.hint(path, false, true)
+	w.hint(path, false)
 	if e.mask&(unix.IN_CREATE|unix.IN_MOVED_TO) != 0 {
-		w.hint(join(path, e.name), true, true)
+		w.hint(join(path, e.name), true)
 	}
 }
 

@@ -1,6 +1,7 @@
 package dir
 
 import (
+	"encoding/binary"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -29,40 +30,76 @@ type facts struct {
 const statMask = unix.STATX_BASIC_STATS | unix.STATX_BTIME
 
 // factsAt looks at name in the directory, or at the open file itself when name
-// is "". Nothing is followed or opened.
+// is "". Nothing is followed or read. All facts are of one object: where several
+// looks at a name could be of two, one of which took the place of the other in
+// between, they go through a descriptor.
 func (d *Endpoint) factsAt(fd int, name string) (facts, error) {
+	f, one, err := d.lookAt(fd, name)
+	if err != nil || one {
+		return f, err
+	}
+	var item int
+	err = retry(func() (err error) {
+		item, err = unix.Openat(fd, name, unix.O_PATH|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+		return err
+	})
+	if err != nil {
+		return facts{}, err
+	}
+	defer unix.Close(item)
+	f, _, err = d.lookAt(item, "")
+	return f, err
+}
+
+// lookAt is factsAt with no descriptor between: one tells whether the facts are of one object for certain.
+func (d *Endpoint) lookAt(fd int, name string) (f facts, one bool, err error) {
 	flags := unix.AT_SYMLINK_NOFOLLOW | unix.AT_NO_AUTOMOUNT
 	if name == "" {
 		flags = unix.AT_EMPTY_PATH
 	}
 	var st unix.Statx_t
 	if err := retry(func() error { return unix.Statx(fd, name, flags, statMask, &st) }); err != nil {
-		return facts{}, err
+		return facts{}, false, err
 	}
-	f := facts{
+	f = facts{
 		dev: unix.Mkdev(st.Dev_major, st.Dev_minor), ino: st.Ino, mode: uint32(st.Mode), nlink: st.Nlink,
 		uid: st.Uid, gid: st.Gid, size: int64(st.Size), mtime: nanos(st.Mtime), ctime: nanos(st.Ctime),
 	}
+	one = true
+	if f.mode&unix.S_IFMT == unix.S_IFLNK {
+		if name != "" {
+			return facts{}, false, nil
+		}
+		if f.target, err = readLink(fd, ""); err != nil {
+			return facts{}, false, err
+		}
+	}
 	if d.can.keys {
-		f.key = fileHandle(fd, name)
+		handle, err := fileHandle(fd, name)
+		one = name == "" || errors.Is(err, unix.EOPNOTSUPP) || err == nil && tells(handle, f.ino)
+		f.key = hex.EncodeToString(handle)
 		if f.key == "" && st.Mask&unix.STATX_BTIME != 0 {
 			f.key = strconv.FormatUint(st.Ino, 10) + ":" + strconv.FormatInt(nanos(st.Btime), 10)
 		}
 	}
-	if f.mode&unix.S_IFMT == unix.S_IFLNK {
-		var err error
-		if f.target, err = readLink(fd, name); err != nil {
-			return facts{}, err
+	return f, one, nil
+}
+
+// tells reports whether a file handle is one of an inode for certain: those of local file systems have its number in them.
+func tells(handle []byte, ino uint64) bool {
+	for ; len(handle) >= 4; handle = handle[4:] {
+		if binary.NativeEndian.Uint32(handle) == uint32(ino) {
+			return true
 		}
 	}
-	return f, nil
+	return false
 }
 
 func nanos(t unix.StatxTimestamp) int64 { return t.Sec*1e9 + int64(t.Nsec) }
 
-// fileHandle is the handle of an item in hex, or "" where the file system has
-// none. It is inode and generation, so a number used again differs.
-func fileHandle(fd int, name string) string {
+// fileHandle is the handle of an item, or why there is none, EOPNOTSUPP where the
+// file system has none. It is inode and generation, so a number used again differs.
+func fileHandle(fd int, name string) ([]byte, error) {
 	var h struct {
 		size uint32
 		kind int32
@@ -71,7 +108,7 @@ func fileHandle(fd int, name string) string {
 	h.size = uint32(len(h.data))
 	path, err := unix.BytePtrFromString(name)
 	if err != nil {
-		return ""
+		return nil, err
 	}
 	flags := 0
 	if name == "" {
@@ -80,10 +117,10 @@ func fileHandle(fd int, name string) string {
 	var mount int32
 	_, _, no := unix.Syscall6(unix.SYS_NAME_TO_HANDLE_AT, uintptr(fd), uintptr(unsafe.Pointer(path)),
 		uintptr(unsafe.Pointer(&h)), uintptr(unsafe.Pointer(&mount)), uintptr(flags), 0)
-	if no != 0 || h.size > uint32(len(h.data)) {
-		return ""
+	if no != 0 {
+		return nil, no
 	}
-	return hex.EncodeToString(h.data[:h.size])
+	return h.data[:min(h.size, uint32(len(h.data)))], nil
 }
 
 func readLink(fd int, name string) (string, error) {
@@ -154,7 +191,7 @@ func (f facts) entry(parent, name string) remote.Entry {
 		e.Size = f.size
 	}
 	if e.Kind != remote.Symlink {
-		e.Mode = f.mode & 0o777
+		e.Mode = remote.KnownMode(f.mode)
 	}
 	if e.Kind == remote.Dir || f.nlink == 1 {
 		e.Ident = f.key
@@ -193,7 +230,8 @@ func (d *Endpoint) proveRoot(r *dirFD) error {
 		return fail("stat root", err)
 	}
 	r.dev = st.Dev
-	now := &rootFacts{dev: st.Dev, ino: st.Ino, handle: fileHandle(r.fd, "")}
+	handle, _ := fileHandle(r.fd, "") // where there is none, inode and device have to do
+	now := &rootFacts{dev: st.Dev, ino: st.Ino, handle: hex.EncodeToString(handle)}
 	known := d.known.Load()
 	if known != nil && known.dev == now.dev && known.ino == now.ino && known.handle == now.handle {
 		return nil

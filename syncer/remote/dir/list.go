@@ -28,11 +28,15 @@ func (d *Endpoint) List(ctx context.Context, dir remote.ItemID, page string) ([]
 		return nil, "", fmt.Errorf("list directory: %w", err)
 	}
 	defer r.close()
-	path, err := parseID(dir)
+	a, err := parseID(dir)
 	if err != nil {
 		return nil, "", fail("list directory", err)
 	}
-	p, err := d.openDir(r, path, unix.O_RDONLY)
+	path := a.Path
+	p, err := d.openAt(r, a, unix.O_RDONLY)
+	if errors.Is(err, unix.EACCES) {
+		d.watch.keepOut(path)
+	}
 	if err != nil {
 		return nil, "", fail("list directory", err)
 	}

@@ -11,14 +11,15 @@ import (
 )
 
 const (
-	idPrefix = "p:"
-	rootID   = remote.ItemID(idPrefix)
 	// ownDir is our directory in the root, where the staging directory is on
 	// another file system.
 	ownDir = ".vdfs"
 	// maxWalk is how much of a path one openat2 takes (PATH_MAX is 4096).
 	maxWalk = 4000
 )
+
+// errElsewhere is what an address gives whose anchor is not at its path.
+var errElsewhere = fmt.Errorf("the directory that was meant is elsewhere: %w", remote.ErrPrecondition)
 
 // beneath keeps every resolution in the tree and on its file system.
 const beneath = unix.RESOLVE_BENEATH | unix.RESOLVE_NO_SYMLINKS | unix.RESOLVE_NO_MAGICLINKS | unix.RESOLVE_NO_XDEV
@@ -39,7 +40,7 @@ func (f dirFD) close() {
 }
 
 func makeID(parent, name string) remote.ItemID {
-	return remote.ItemID(idPrefix + join(parent, name))
+	return remote.Address{Path: join(parent, name)}.ID()
 }
 
 func join(parent, name string) string {
@@ -52,22 +53,22 @@ func join(parent, name string) string {
 	return parent + "/" + name
 }
 
-// parseID returns the path below the root; ErrNotFound for what no listing of
-// ours can have named.
-func parseID(id remote.ItemID) (string, error) {
-	path, ok := strings.CutPrefix(string(id), idPrefix)
+// parseID returns where an item is; ErrNotFound for what no listing of ours can
+// have named.
+func parseID(id remote.ItemID) (remote.Address, error) {
+	a, ok := remote.ParseAddress(id)
 	if !ok {
-		return "", remote.ErrNotFound
+		return a, remote.ErrNotFound
 	}
 	parent := ""
-	for rest := path; rest != ""; {
+	for rest := a.Path; rest != ""; {
 		name, after, more := strings.Cut(rest, "/")
 		if checkName(parent, name) != nil || more && after == "" {
-			return "", remote.ErrNotFound
+			return a, remote.ErrNotFound
 		}
 		parent, rest = ".", after // any parent but the root
 	}
-	return path, nil
+	return a, nil
 }
 
 // split cuts a path into the directory's and the leaf name.
@@ -122,6 +123,48 @@ func (d *Endpoint) openDir(r dirFD, path string, flags int) (dirFD, error) {
 	return p, nil
 }
 
+// openAt is openDir for an address. Its anchor is looked at through the
+// descriptor that the way goes on from: what is done next is done in the
+// directory that was meant, whatever is at its path by then.
+func (d *Endpoint) openAt(r dirFD, a remote.Address, flags int) (dirFD, error) {
+	if a.Ident == "" || !d.caps.Idents {
+		return d.openDir(r, a.Path, flags)
+	}
+	at := flags
+	if !a.Itself() {
+		at = unix.O_PATH
+	}
+	p, err := d.openDir(r, a.Dir, at)
+	if errors.Is(err, unix.ENOENT) || errors.Is(err, unix.ENOTDIR) || errors.Is(err, unix.ELOOP) {
+		return dirFD{}, errElsewhere
+	}
+	if err != nil {
+		return dirFD{}, err
+	}
+	f, err := d.factsAt(p.fd, "")
+	if err == nil && f.key != a.Ident {
+		err = errElsewhere
+	}
+	if err == nil && a.Itself() {
+		return p, nil
+	}
+	defer p.close()
+	if err != nil {
+		return dirFD{}, err
+	}
+	return d.openDir(p, a.Path[len(a.Dir)+1:], flags)
+}
+
+// item looks at the item at an address, in the open directory around it.
+func (d *Endpoint) item(p dirFD, a remote.Address) (facts, error) {
+	_, leaf := a.Split()
+	f, err := d.factsAt(p.fd, leaf)
+	if a.Itself() && d.caps.Idents && (errors.Is(err, unix.ENOENT) || err == nil && f.key != a.Ident) {
+		err = errElsewhere
+	}
+	return f, err
+}
+
 // walk opens path below r, in several steps where it is long.
 func walk(r dirFD, path string, flags uint64) (dirFD, error) {
 	at := dirFD{fd: r.fd, dev: r.dev}
@@ -165,29 +208,34 @@ func procPath(fd int) string { return fmt.Sprintf("/proc/self/fd/%d", fd) }
 // writable opens the parent of a new or existing item for a change below it,
 // with the path of the parent and the leaf.
 func (d *Endpoint) writable(r dirFD, id remote.ItemID) (p dirFD, parent, leaf string, err error) {
-	path, err := parseID(id)
+	a, err := parseID(id)
 	if err != nil {
 		return p, "", "", err
 	}
-	if path == "" {
+	if a.Path == "" {
 		return p, "", "", fmt.Errorf("change root: %w", remote.ErrUnsupported)
 	}
-	parent, leaf = split(path)
-	if p, err = d.openDir(r, parent, unix.O_RDONLY); errors.Is(err, unix.ENOTDIR) || errors.Is(err, unix.ELOOP) {
+	up, leaf := a.Split()
+	if p, err = d.openAt(r, up, unix.O_RDONLY); errors.Is(err, unix.ENOTDIR) || errors.Is(err, unix.ELOOP) {
 		err = remote.ErrNotFound
 	}
-	return p, parent, leaf, err
+	if err == nil && a.Itself() {
+		if _, err = d.item(p, a); err != nil {
+			p.close()
+		}
+	}
+	return p, up.Path, leaf, err
 }
 
 // place opens the directory that a new item is to be in.
 func (d *Endpoint) place(r dirFD, parent remote.ItemID, name string) (dirFD, string, error) {
-	dir, err := parseID(parent)
+	a, err := parseID(parent)
 	if err != nil {
 		return dirFD{}, "", err
 	}
-	if err := checkName(dir, name); err != nil {
+	if err := checkName(a.Path, name); err != nil {
 		return dirFD{}, "", err
 	}
-	p, err := d.openDir(r, dir, unix.O_RDONLY)
-	return p, dir, err
+	p, err := d.openAt(r, a, unix.O_RDONLY)
+	return p, a.Path, err
 }

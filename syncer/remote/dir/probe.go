@@ -33,11 +33,13 @@ func (d *Endpoint) prepare(r dirFD, most abilities) error {
 		return fail("probe file system", err)
 	}
 	d.can.keys = slices.Contains(keepsHandles, magic)
+	// A directory of a lower layer of overlayfs has another birth time once something in it was written.
+	idents := d.can.keys && magic != unix.OVERLAYFS_SUPER_MAGIC
 	d.caps = remote.Caps{
 		UniqueNames: true, EmptyDirs: true, Ranges: true, PinnedRead: remote.Window, Proof: remote.ProofRead, Parallel: 32,
 		// As a source it shows all of these; probe corrects them for writing.
 		Symlinks: true, Perm: remote.PermFull, MtimeGrain: 1,
-		Push:  !slices.Contains(tellsNothing, magic),
+		Idents: idents, Push: !slices.Contains(tellsNothing, magic),
 		Names: remote.Names{MaxBytes: 255, Forbidden: "/\x00", Fold: folding(r.fd)},
 	}
 	err = unix.Faccessat(r.fd, ".", unix.W_OK|unix.X_OK, unix.AT_EACCESS)
@@ -53,7 +55,8 @@ func (d *Endpoint) prepare(r dirFD, most abilities) error {
 		return err
 	}
 	d.can.write = true
-	d.caps.Trash, d.caps.Versions = true, true
+	d.caps.Together = putsMax
+	d.caps.Trash, d.caps.Versions, d.caps.ListTrash = true, true, true
 	d.caps.Rename, d.caps.Remove, d.caps.DirMove, d.caps.Gap = remote.Window, remote.Window, remote.Atomic, 100*time.Microsecond
 	d.caps.Create, d.caps.Replace = remote.Window, remote.Window
 	if d.can.noreplace || d.can.hardlink {
@@ -79,6 +82,9 @@ func (d *Endpoint) prove(r dirFD, most abilities) error {
 	}
 	if err := sweep(s.fd); err != nil {
 		return fail("remove leftovers", err)
+	}
+	if err := d.lowerAll(r, s.fd); err != nil {
+		return fail("put modes back", err)
 	}
 	if err := d.probe(s.fd, most); err != nil {
 		return fail("probe file system", err)

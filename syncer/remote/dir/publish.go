@@ -11,16 +11,20 @@ import (
 	"vdfs/syncer/remote"
 )
 
-// publishNew gives a temporary file a free name in the tree.
+// publishNew gives a temporary file a free name in the tree. The directory is not durable yet.
 func (d *Endpoint) publishNew(ctx context.Context, r dirFD, t spot, tmp *temp) error {
+	name := func() error { return d.renameFree(tmp.at.fd, tmp.name, t.dir.fd, t.leaf) }
+	if tmp.name == "" {
+		name = func() error {
+			return unix.Linkat(unix.AT_FDCWD, procPath(tmp.fd), t.dir.fd, t.leaf, unix.AT_SYMLINK_FOLLOW)
+		}
+	}
+	change := func() error { return d.lifted(r, mayChange, name, t.held()) }
 	var err error
-	switch {
-	case tmp.name == "":
-		err = unix.Linkat(unix.AT_FDCWD, procPath(tmp.fd), t.dir.fd, t.leaf, unix.AT_SYMLINK_FOLLOW)
-	case d.can.noreplace || d.can.hardlink:
-		err = d.renameFree(tmp.at.fd, tmp.name, t.dir.fd, t.leaf)
-	default: // checked and then renamed: at least not by two sessions at once
-		err = d.exclusive(ctx, r, func() error { return d.renameFree(tmp.at.fd, tmp.name, t.dir.fd, t.leaf) })
+	if tmp.name == "" || d.can.noreplace || d.can.hardlink {
+		err = change()
+	} else { // checked and then renamed: at least not by two sessions at once
+		err = d.exclusive(ctx, r, change)
 	}
 	if errors.Is(err, unix.EINVAL) {
 		err = remote.ErrName // a character that this file system does not take
@@ -29,10 +33,7 @@ func (d *Endpoint) publishNew(ctx context.Context, r dirFD, t spot, tmp *temp) e
 		return err
 	}
 	tmp.name = ""
-	if err := fault.Point(faultPublished); err != nil {
-		return err
-	}
-	return d.settle(t.dir.fd)
+	return fault.Point(faultPublished)
 }
 
 // settle makes changed directories durable. The change itself has been made, so
@@ -45,14 +46,12 @@ func (d *Endpoint) settle(fds ...int) error {
 }
 
 // publishOver puts a temporary file in the place of the one that pre names; the
-// old one goes to the trash.
-func (d *Endpoint) publishOver(ctx context.Context, r dirFD, t spot, tmp *temp, pre remote.Pre) error {
-	trash, err := d.openStaging(r, trashDir)
-	if err != nil {
+// old one goes to the trash. Both directories are not durable yet.
+func (d *Endpoint) publishOver(ctx context.Context, r dirFD, t *spot, tmp *temp, pre remote.Pre) (err error) {
+	if t.trash, err = d.openTrash(r, t.parent); err != nil {
 		return err
 	}
-	defer trash.close()
-	err = d.exclusive(ctx, r, func() error {
+	return d.exclusive(ctx, r, func() error {
 		old, err := d.expect(t.dir.fd, t.parent, t.leaf, pre)
 		if errors.Is(err, unix.ENOENT) {
 			return remote.ErrPrecondition // the file to replace is gone: nothing is created
@@ -61,32 +60,28 @@ func (d *Endpoint) publishOver(ctx context.Context, r dirFD, t spot, tmp *temp, 
 			return err
 		}
 		t.old = old
+		over := d.renameOver
 		if d.can.exchange {
-			return d.exchangeOver(t, tmp, trash.fd, pre.Force)
+			over = d.exchangeOver
+		} else if d.can.hardlink {
+			over = d.linkOver
 		}
-		if d.can.hardlink {
-			return d.linkOver(t, tmp, trash.fd, pre.Force)
-		}
-		return d.renameOver(t, tmp, trash.fd, pre.Force)
+		return d.lifted(r, mayChange, func() error { return over(*t, tmp, t.trash.fd, pre.Force) }, t.held())
 	})
-	if err != nil {
-		return err
-	}
-	return d.settle(t.dir.fd, trash.fd)
 }
 
 // intoSlot gives a temporary file a name in the trash directory, from where it
 // can be renamed or exchanged.
 func (d *Endpoint) intoSlot(tmp *temp, leaf string, trash int) (string, error) {
 	if tmp.name != "" {
-		name, err := d.intoTrash(tmp.at.fd, tmp.name, trash)
+		name, err := d.intoTrash(tmp.at.fd, tmp.name, leaf, trash, replaced)
 		if err == nil {
 			tmp.name = ""
 		}
 		return name, err
 	}
 	for try := range maxSlots {
-		name := d.slot(leaf, try)
+		name := d.slot(leaf, replaced, try)
 		err := unix.Linkat(unix.AT_FDCWD, procPath(tmp.fd), trash, name, unix.AT_SYMLINK_FOLLOW)
 		if !errors.Is(err, unix.EEXIST) {
 			return name, err
@@ -154,7 +149,7 @@ func (d *Endpoint) dropOwn(trash int, slot string, tmp *temp) error {
 func (d *Endpoint) linkOver(t spot, tmp *temp, trash int, force bool) error {
 	slot := ""
 	for try := 0; ; try++ {
-		slot = d.slot(t.leaf, try)
+		slot = d.slot(t.leaf, replaced, try)
 		err := unix.Linkat(t.dir.fd, t.leaf, trash, slot, 0)
 		if err == nil {
 			break
@@ -186,7 +181,7 @@ func (d *Endpoint) linkOver(t spot, tmp *temp, trash int, force bool) error {
 // renameOver is the last resort: the old file is moved to the trash, looked at,
 // and the new one takes its name. In between the name is free (AtomicPut is off).
 func (d *Endpoint) renameOver(t spot, tmp *temp, trash int, force bool) error {
-	slot, err := d.intoTrash(t.dir.fd, t.leaf, trash)
+	slot, err := d.intoTrash(t.dir.fd, t.leaf, t.leaf, trash, replaced)
 	if err != nil {
 		return err
 	}

@@ -14,7 +14,6 @@ import (
 	"golang.org/x/sys/unix"
 	"lukechampine.com/blake3"
 
-	"vdfs/internal/fault"
 	"vdfs/syncer/remote"
 )
 
@@ -60,41 +59,10 @@ func (d *Endpoint) Put(ctx context.Context, u *remote.Upload) (remote.Entry, err
 		return remote.Entry{}, fmt.Errorf("put file: %w", err)
 	}
 	defer r.close()
-	t, err := d.target(r, u)
-	if err != nil {
-		return remote.Entry{}, fail("put file", err)
-	}
-	defer t.dir.close()
-	tmp, err := d.spool(ctx, r, t, u)
-	if err != nil {
-		return remote.Entry{}, fail("put file", err)
-	}
-	defer tmp.discard()
-	if err := fault.Point(faultSpooled); err != nil {
-		return remote.Entry{}, fail("put file", err)
-	}
-	if err := d.data.commit(tmp.fd); err != nil {
-		return remote.Entry{}, fail("sync file", err)
-	}
-	if err := fault.Point(faultSynced); err != nil {
-		return remote.Entry{}, fail("put file", err)
-	}
-	if err := ctx.Err(); err != nil {
-		return remote.Entry{}, err
-	}
-	d.watch.begin(t.parent, t.leaf)
-	if u.ID == "" {
-		err = d.publishNew(ctx, r, t, tmp)
-	} else {
-		err = d.publishOver(ctx, r, t, tmp, u.Pre)
-	}
-	if err == nil {
-		err = fault.Point(faultWritten)
-	}
-	if err != nil {
-		return remote.Entry{}, fail("put file", err)
-	}
-	return d.written(tmp, t)
+	g := newPuts(d, r, []*remote.Upload{u})
+	defer g.close()
+	g.run(ctx)
+	return g.all[0].entry, g.all[0].err
 }
 
 // begin is enter for calls that write.
@@ -110,10 +78,13 @@ func (d *Endpoint) begin(ctx context.Context) (dirFD, error) {
 // spot is where a Put goes.
 type spot struct {
 	dir    dirFD
+	trash  dirFD  // of a replace that has begun
 	parent string // path of dir
 	leaf   string
 	old    facts // of the file to replace
 }
+
+func (t spot) held() held { return held{fd: t.dir.fd, path: t.parent} }
 
 // target opens the directory of a Put and, for a replace, checks what is there.
 func (d *Endpoint) target(r dirFD, u *remote.Upload) (spot, error) {
@@ -124,12 +95,7 @@ func (d *Endpoint) target(r dirFD, u *remote.Upload) (spot, error) {
 		if t.dir, t.parent, err = d.place(r, u.Parent, u.Name); err != nil {
 			return t, err
 		}
-		if _, err = d.factsAt(t.dir.fd, t.leaf); errors.Is(err, unix.ENOENT) {
-			return t, nil
-		}
-		if err == nil {
-			err = remote.ErrExists // cheaper to know before the body is read
-		}
+		err = d.vacant(t)
 	} else {
 		if t.dir, t.parent, t.leaf, err = d.writable(r, u.ID); err != nil {
 			return t, err
@@ -143,6 +109,18 @@ func (d *Endpoint) target(r dirFD, u *remote.Upload) (spot, error) {
 		t.dir.close()
 	}
 	return t, err
+}
+
+// vacant is remote.ErrExists if the name of a new file is taken: that is cheaper to know before its body is read.
+func (d *Endpoint) vacant(t spot) error {
+	_, err := d.factsAt(t.dir.fd, t.leaf)
+	switch {
+	case errors.Is(err, unix.ENOENT):
+		return nil
+	case err == nil:
+		return remote.ErrExists
+	}
+	return err
 }
 
 // expect looks at an item that a write with pre may change.
@@ -181,14 +159,19 @@ func (t *temp) discard() {
 	_ = unix.Close(t.fd) // fsync has said what there was to say
 }
 
-// spool writes the body into a temporary file.
-func (d *Endpoint) spool(ctx context.Context, r dirFD, t spot, u *remote.Upload) (*temp, error) {
+// spool writes the body into a temporary file. One that is to be read back anyway is not hashed if its hash is given.
+func (d *Endpoint) spool(ctx context.Context, r dirFD, t spot, u *remote.Upload, proven bool) (*temp, error) {
 	tmp, err := d.newTemp(r, t)
 	if err != nil {
 		return nil, err
 	}
-	tmp.hash, err = fill(ctx, tmp.fd, u)
-	if err == nil && u.Hashes[remote.BLAKE3] != "" && u.Hashes[remote.BLAKE3] != tmp.hash {
+	given := u.Hashes[remote.BLAKE3]
+	if proven && given != "" {
+		tmp.hash, err = given, fill(ctx, tmp.fd, u, nil)
+	} else {
+		tmp.hash, err = fillAndHash(ctx, tmp.fd, u)
+	}
+	if err == nil && given != "" && given != tmp.hash {
 		err = remote.ErrCorrupt
 	}
 	if err == nil {
@@ -209,11 +192,15 @@ func (d *Endpoint) spool(ctx context.Context, r dirFD, t spot, u *remote.Upload)
 // and default ACLs of the directory hold for it.
 func (d *Endpoint) newTemp(r dirFD, t spot) (*temp, error) {
 	if d.can.tmpfile {
-		fd, err := unix.Openat(t.dir.fd, ".", unix.O_TMPFILE|unix.O_RDWR|unix.O_CLOEXEC, 0o600)
+		tmp := &temp{}
+		err := d.lifted(r, mayChange, func() (err error) {
+			tmp.fd, err = unix.Openat(t.dir.fd, ".", unix.O_TMPFILE|unix.O_RDWR|unix.O_CLOEXEC, 0o600)
+			return err
+		}, t.held())
 		if err == nil {
-			d.nameless(t.parent, fd)
+			d.nameless(t.parent, tmp.fd)
 		}
-		return &temp{fd: fd}, err
+		return tmp, err
 	}
 	at, err := d.openStaging(r, tempDir)
 	if err != nil {
@@ -223,7 +210,7 @@ func (d *Endpoint) newTemp(r dirFD, t spot) (*temp, error) {
 	_ = retry(func() error { return unix.Flock(at.fd, unix.LOCK_SH) })
 	defer func() { _ = unix.Flock(at.fd, unix.LOCK_UN) }()
 	for try := range maxSlots {
-		name := d.slot("put", try)
+		name := d.slot("put", deleted, try)
 		fd, err := unix.Openat(at.fd, name, unix.O_CREAT|unix.O_EXCL|unix.O_RDWR|unix.O_CLOEXEC, 0o600)
 		if errors.Is(err, unix.EEXIST) {
 			continue
@@ -247,15 +234,23 @@ func (d *Endpoint) nameless(parent string, fd int) {
 	}
 }
 
-// fill copies the body to fd and returns its BLAKE3.
-func fill(ctx context.Context, fd int, u *remote.Upload) (string, error) {
+// fillAndHash is fill, and returns the BLAKE3 of the body.
+func fillAndHash(ctx context.Context, fd int, u *remote.Upload) (string, error) {
+	h := newHash()
+	if err := fill(ctx, fd, u, h); err != nil {
+		return "", err
+	}
+	return hexSum(h), nil
+}
+
+// fill copies the body to fd, and to h if that is given.
+func fill(ctx context.Context, fd int, u *remote.Upload, h hash.Hash) error {
 	buffers := buffersFor(u.Size)
 	p := buffers.Get().(*[]byte)
 	defer buffers.Put(p)
-	h := newHash()
 	for off := int64(0); off < u.Size; {
 		if err := ctx.Err(); err != nil {
-			return "", err
+			return err
 		}
 		b := (*p)[:min(int64(len(*p)), u.Size-off)]
 		n, err := u.Body.ReadAt(b, off)
@@ -263,20 +258,22 @@ func fill(ctx context.Context, fd int, u *remote.Upload) (string, error) {
 			if err == nil || err == io.EOF {
 				err = io.ErrUnexpectedEOF
 			}
-			return "", fmt.Errorf("read body at %d: %w", off+int64(n), err)
+			return fmt.Errorf("read body at %d: %w", off+int64(n), err)
 		}
-		h.Write(b) // a hash takes everything
+		if h != nil {
+			h.Write(b) // a hash takes everything
+		}
 		if err := writeAll(fd, b, off); err != nil {
-			return "", err
+			return err
 		}
 		if off += int64(n); u.Sent != nil {
 			u.Sent(off)
 		}
 	}
 	if n, _ := u.Body.ReadAt((*p)[:1], u.Size); n != 0 {
-		return "", fmt.Errorf("body is longer than %d bytes", u.Size)
+		return fmt.Errorf("body is longer than %d bytes", u.Size)
 	}
-	return hexSum(h), nil
+	return nil
 }
 
 func writeAll(fd int, b []byte, off int64) error {
@@ -293,10 +290,10 @@ func writeAll(fd int, b []byte, off int64) error {
 // dress gives a temporary file its owner, then its mode, then its mtime: it is
 // at no time more readable than what it is a copy of.
 func (d *Endpoint) dress(fd int, t spot, u *remote.Upload) error {
-	mode := u.Attr.Mode & 0o777
+	mode := u.Attr.Mode
 	if u.ID != "" {
 		if mode == 0 {
-			mode = t.old.mode & 0o777
+			mode = remote.KnownMode(t.old.mode)
 		}
 		// Only the administrator can give a file away; for others it stays theirs.
 		if err := unix.Fchown(fd, int(t.old.uid), int(t.old.gid)); err != nil && !errors.Is(err, unix.EPERM) && !errors.Is(err, unix.EINVAL) {
@@ -307,7 +304,7 @@ func (d *Endpoint) dress(fd int, t spot, u *remote.Upload) error {
 		mode = 0o644 &^ d.umask
 	}
 	if d.caps.Perm != remote.PermNone {
-		if err := unix.Fchmod(fd, mode); err != nil {
+		if err := unix.Fchmod(fd, mode&0o777); err != nil {
 			return err
 		}
 	}

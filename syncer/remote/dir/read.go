@@ -2,6 +2,7 @@ package dir
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -13,7 +14,8 @@ import (
 
 // Read implements remote.Endpoint. The open descriptor pins the file: one that
 // is replaced or deleted meanwhile streams on. One that is written to in place
-// gives ErrChanged at the latest in the place of the last bytes.
+// gives ErrChanged in the place of the first bytes that may be new: readers are
+// shown what has come before the rest has.
 func (d *Endpoint) Read(ctx context.Context, id remote.ItemID, v remote.Content, off, n int64) (io.ReadCloser, error) {
 	r, err := d.enter(ctx)
 	if err != nil {
@@ -44,17 +46,18 @@ func closing(c io.Closer, err error) error {
 }
 
 func (d *Endpoint) openStream(ctx context.Context, r dirFD, id remote.ItemID) (*stream, error) {
-	path, err := parseID(id)
+	top, a, err := d.locate(r, id)
 	if err != nil {
 		return nil, err
 	}
-	parent, leaf := split(path)
-	p, err := d.openDir(r, parent, unix.O_PATH)
+	defer top.close()
+	parent, leaf := a.Split()
+	p, err := d.openAt(top, parent, unix.O_PATH)
 	if err != nil {
 		return nil, err
 	}
 	defer p.close()
-	before, err := d.factsAt(p.fd, leaf)
+	before, err := d.item(p, a)
 	if err != nil {
 		return nil, err
 	}
@@ -62,7 +65,18 @@ func (d *Endpoint) openStream(ctx context.Context, r dirFD, id remote.ItemID) (*
 		return nil, remote.ErrKind
 	}
 	// Not blocking, in case a pipe takes the name between the look and the open.
-	fd, err := unix.Openat(p.fd, leaf, unix.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
+	fd := -1
+	open := func() (err error) {
+		fd, err = unix.Openat(p.fd, leaf, unix.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
+		return err
+	}
+	if err = open(); errors.Is(err, unix.EACCES) {
+		if top.fd != r.fd { // of the trash: nobody sees its mode there
+			err = openOurs(p, leaf, before, open)
+		} else {
+			err = d.openShut(r, p, a.Path, leaf, open)
+		}
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -78,6 +92,26 @@ func (d *Endpoint) openStream(ctx context.Context, r dirFD, id remote.ItemID) (*
 		return nil, err
 	}
 	return &stream{ctx: ctx, d: d, f: os.NewFile(uintptr(fd), leaf), began: f}, nil
+}
+
+// openShut opens a file that its owner may not read: what was sent has to be proved, and fetched again, whatever its mode.
+func (d *Endpoint) openShut(r, p dirFD, path, leaf string, open func() error) error {
+	fd, err := unix.Openat(p.fd, leaf, unix.O_PATH|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(fd)
+	return d.lifted(r, mayRead, open, held{fd: fd, path: path})
+}
+
+// openOurs is openShut for what is in the trash. Another name of the file may be in the tree, so the mode is put back; where it
+// is not, by a kill, one that nobody may read is one that its owner may.
+func openOurs(p dirFD, leaf string, was facts, open func() error) error {
+	if err := unix.Fchmodat(p.fd, leaf, was.mode&0o7777|mayRead, 0); err != nil {
+		return err
+	}
+	err := open()
+	return errors.Join(err, unix.Fchmodat(p.fd, leaf, was.mode&0o7777, 0))
 }
 
 // stream reads one version of a file.
@@ -106,15 +140,14 @@ func (s *stream) Read(p []byte) (int, error) {
 	if err != nil {
 		return n, fail("read file", err)
 	}
-	if s.left == 0 {
-		if err := s.unchanged(); err != nil {
-			return 0, err
-		}
+	if err := s.unchanged(); err != nil {
+		return 0, err
 	}
 	return n, nil
 }
 
-// unchanged looks at the file again before the last bytes are given out.
+// unchanged looks at the file again before what was read is given out: a write
+// moves the mtime before it changes a byte.
 func (s *stream) unchanged() error {
 	now, err := s.d.factsAt(int(s.f.Fd()), "")
 	if err != nil {

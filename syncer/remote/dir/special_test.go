@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -279,7 +280,7 @@ func TestTheTrashIsListedAndPurged(t *testing.T) {
 		p.write(name, name)
 		must(t, ep.Delete(ctx, remote.ItemID("p:"+name), remote.Pre{Tag: p.stat(name).Tag}, ""))
 	}
-	items, err := ep.Trash()
+	items, _, err := ep.Trash(ctx, "", "")
 	must(t, err)
 	if len(items) != 3 {
 		t.Fatalf("got %v", items)
@@ -292,11 +293,41 @@ func TestTheTrashIsListedAndPurged(t *testing.T) {
 			t.Fatalf("%s was put there at %s", it.Name, it.When)
 		}
 	}
+	long := strings.Repeat("n", 255)
+	if items, _, err := ep.Trash(ctx, long, ""); err != nil || len(items) != 1 || items[0].Path != long || items[0].Name != long {
+		t.Fatalf("of a long name there is %v, %v", items, err)
+	}
 	if freed, err := ep.Purge(now); err != nil || freed != 0 {
 		t.Fatalf("freed %d, %v", freed, err)
 	}
 	if freed, err := ep.Purge(now.Add(time.Second)); err != nil || freed != 257 {
 		t.Fatalf("freed %d, %v", freed, err)
+	}
+}
+
+func TestWhatItsOwnerMayNotReadIsReadFromTheTrash(t *testing.T) {
+	if os.Geteuid() == 0 {
+		t.Skip("root may read everything")
+	}
+	p := newPlace(t)
+	ctx := context.Background()
+	ep := p.open(dir.Options{Staging: p.staging})
+	p.write("f", "shut")
+	must(t, os.Chmod(filepath.Join(p.root, "f"), 0o200))
+	must(t, ep.Delete(ctx, "p:f", remote.Pre{Tag: p.stat("f").Tag}, ""))
+	items, _, err := ep.Trash(ctx, "f", "")
+	must(t, err)
+	if len(items) != 1 || items[0].Mode != 0o200 {
+		t.Fatalf("the trash has %+v", items)
+	}
+	r, err := ep.Read(ctx, items[0].ID, "", 0, -1)
+	must(t, err)
+	data, err := io.ReadAll(r)
+	must(t, errors.Join(err, r.Close()))
+	again, _, err := ep.Trash(ctx, "f", "")
+	must(t, err)
+	if string(data) != "shut" || again[0].Mode != 0o200 {
+		t.Fatalf("it has %q, and then mode %o", data, again[0].Mode)
 	}
 }
 

@@ -6,8 +6,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"strconv"
-	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -17,8 +15,8 @@ import (
 
 // The staging directory has two parts.
 const (
-	tempDir  = "tmp"   // named temporary files, where there is no O_TMPFILE
-	trashDir = "trash" // <ns since 1970>-<name>
+	tempDir  = "tmp"   // named temporary files, where there is no O_TMPFILE, and records of lifted modes
+	trashDir = "trash" // see trash.go
 )
 
 // stage decides where the staging directory is, and makes it.
@@ -113,27 +111,6 @@ func sweep(at int) error {
 	return nil
 }
 
-// slot is a free name in the trash for a version called leaf.
-func (d *Endpoint) slot(leaf string, try int) string {
-	stamp := strconv.FormatInt(d.opts.Now().UnixNano()+int64(try), 10)
-	return stamp + "-" + leaf[:min(len(leaf), 255-len(stamp)-1)]
-}
-
-// maxSlots bounds the search for a free name in the trash.
-const maxSlots = 1000
-
-// intoTrash moves parent/leaf to the trash and returns its name there.
-func (d *Endpoint) intoTrash(from int, leaf string, trash int) (string, error) {
-	for try := range maxSlots {
-		name := d.slot(leaf, try)
-		err := d.renameFree(from, leaf, trash, name)
-		if !errors.Is(err, unix.EEXIST) {
-			return name, err
-		}
-	}
-	return "", unix.EEXIST
-}
-
 // renameFree renames onto a free name, by the best means there is. Without
 // RENAME_NOREPLACE files are linked, which refuses a taken name as well, and
 // only directories are checked and then renamed.
@@ -185,80 +162,4 @@ func (d *Endpoint) exclusive(ctx context.Context, r dirFD, change func() error) 
 			return ctx.Err()
 		}
 	}
-}
-
-// TrashItem is a version in the trash.
-type TrashItem struct {
-	Name string    // the leaf name it had, cut when very long
-	Size int64     // bytes
-	When time.Time // when it was put there
-	Path string    // where it is now
-}
-
-// Trash lists the trash, oldest first.
-func (d *Endpoint) Trash() ([]TrashItem, error) {
-	var items []TrashItem
-	err := d.eachTrashed(func(fd int, f facts, it TrashItem) error {
-		items = append(items, it)
-		return nil
-	})
-	return items, err
-}
-
-// Purge removes for good what was put into the trash before that time, and
-// returns the bytes that this freed.
-func (d *Endpoint) Purge(before time.Time) (int64, error) {
-	var freed int64
-	err := d.eachTrashed(func(fd int, f facts, it TrashItem) error {
-		if !it.When.Before(before) {
-			return nil
-		}
-		if f.nlink == 1 {
-			freed += f.size
-		}
-		return unix.Unlinkat(fd, filepath.Base(it.Path), 0)
-	})
-	return freed, err
-}
-
-func (d *Endpoint) eachTrashed(visit func(fd int, f facts, it TrashItem) error) error {
-	r, err := d.openRoot()
-	if err != nil {
-		return fmt.Errorf("open trash: %w", err)
-	}
-	defer r.close()
-	if !d.can.write {
-		return nil
-	}
-	s, err := d.openStaging(r, trashDir)
-	if err != nil {
-		return fail("open trash", err)
-	}
-	defer s.close()
-	names, err := readNames(context.Background(), s.fd)
-	if err != nil {
-		return fail("list trash", err)
-	}
-	at := filepath.Join(d.opts.Staging, trashDir)
-	if d.local {
-		at = filepath.Join(d.path, ownDir, trashDir)
-	}
-	for _, name := range names {
-		stamp, leaf, ok := strings.Cut(name, "-")
-		ns, err := strconv.ParseInt(stamp, 10, 64)
-		if !ok || err != nil {
-			continue // not ours
-		}
-		f, err := d.factsAt(s.fd, name)
-		if errors.Is(err, unix.ENOENT) {
-			continue
-		}
-		if err == nil {
-			err = visit(s.fd, f, TrashItem{Name: leaf, Size: f.size, When: time.Unix(0, ns), Path: filepath.Join(at, name)})
-		}
-		if err != nil {
-			return fail("visit trash", err)
-		}
-	}
-	return nil
 }

@@ -28,14 +28,15 @@ func (d *Endpoint) Mkdir(ctx context.Context, parent remote.ItemID, name string,
 		if !d.caps.Symlinks {
 			return remote.Entry{}, fmt.Errorf("make symlink: %w", remote.ErrUnsupported)
 		}
-		err = unix.Symlinkat(a.Target, p.fd, name)
 		a.Mode = 0
+		err = d.lifted(r, mayChange, func() error { return unix.Symlinkat(a.Target, p.fd, name) }, held{fd: p.fd, path: path})
 	} else {
 		mode := a.Mode & 0o777
-		if mode == 0 {
+		if a.Mode == 0 {
 			mode = 0o755
 		}
-		err = unix.Mkdirat(p.fd, name, mode) // the umask only takes away; setAttr corrects it
+		// The umask only takes away; setAttr corrects it.
+		err = d.lifted(r, mayChange, func() error { return unix.Mkdirat(p.fd, name, mode) }, held{fd: p.fd, path: path})
 	}
 	if errors.Is(err, unix.EINVAL) {
 		err = remote.ErrName // a character that this file system does not take
@@ -61,7 +62,7 @@ func (d *Endpoint) Mkdir(ctx context.Context, parent remote.ItemID, name string,
 
 func patchOf(a remote.Attr) remote.Patch {
 	var p remote.Patch
-	if a.Mode&0o777 != 0 {
+	if a.Mode != 0 {
 		p.Mode = &a.Mode
 	}
 	if !a.Mtime.IsZero() {
@@ -119,7 +120,7 @@ func (d *Endpoint) Update(ctx context.Context, id remote.ItemID, p remote.Patch,
 		return remote.Entry{}, fail("update item", err)
 	}
 	defer from.close()
-	to, dest, name, err := d.destination(r, parent, leaf, p)
+	to, dest, name, err := d.destination(r, from, parent, leaf, p)
 	if err == nil && inside(dest, join(parent, leaf)) {
 		to.close()
 		err = fmt.Errorf("move into itself: %w", remote.ErrKind)
@@ -136,7 +137,7 @@ func (d *Endpoint) Update(ctx context.Context, id remote.ItemID, p remote.Patch,
 			err = remote.ErrKind
 		}
 		if err == nil && moves {
-			f, err = d.move(f, from.fd, leaf, to.fd, name)
+			f, err = d.moveLifted(r, f, from, parent, leaf, to, dest, name)
 		}
 		return err
 	})
@@ -157,20 +158,38 @@ func (d *Endpoint) Update(ctx context.Context, id remote.ItemID, p remote.Patch,
 	return f.entry(dest, name), nil
 }
 
-// destination opens the directory that a patch moves parent/leaf to.
-func (d *Endpoint) destination(r dirFD, parent, leaf string, p remote.Patch) (dirFD, string, string, error) {
-	name, to := leaf, makeID(parent, "")
+// destination opens the directory that a patch moves leaf to, which is in the open directory from, at parent.
+func (d *Endpoint) destination(r, from dirFD, parent, leaf string, p remote.Patch) (dirFD, string, string, error) {
+	name := leaf
 	if p.Name != nil {
 		name = *p.Name
 	}
-	if p.Parent != nil {
-		to = *p.Parent
+	if p.Parent == nil { // not opened by its path again: another one may be there by now
+		return dirFD{fd: from.fd, dev: from.dev}, parent, name, checkName(parent, name)
 	}
-	fd, dest, err := d.place(r, to, name)
+	fd, dest, err := d.place(r, *p.Parent, name)
 	return fd, dest, name, err
 }
 
 func inside(path, dir string) bool { return path == dir || strings.HasPrefix(path, dir+"/") }
+
+// moveLifted is move, also where modes stand against it. A directory has to be writable itself to come into another one.
+func (d *Endpoint) moveLifted(r dirFD, f facts, from dirFD, parent, leaf string, to dirFD, dest, name string) (facts, error) {
+	items := []held{{fd: from.fd, path: parent}, {fd: to.fd, path: dest}}
+	if f.kind() == remote.Dir && dest != parent {
+		fd, err := unix.Openat(from.fd, leaf, unix.O_PATH|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+		if err != nil {
+			return f, err
+		}
+		defer unix.Close(fd)
+		items = append(items, held{fd: fd, path: join(parent, leaf), dest: join(dest, name)})
+	}
+	err := d.lifted(r, mayChange, func() (err error) {
+		f, err = d.move(f, from.fd, leaf, to.fd, name)
+		return err
+	}, items...)
+	return f, err
+}
 
 // move renames the item f to a free name, and undoes that if it moved another.
 func (d *Endpoint) move(f facts, from int, leaf string, to int, name string) (facts, error) {
@@ -215,7 +234,7 @@ func (d *Endpoint) Delete(ctx context.Context, id remote.ItemID, pre remote.Pre,
 		return fail("delete item", err)
 	}
 	defer p.close()
-	trash, err := d.openStaging(r, trashDir)
+	trash, err := d.openTrash(r, parent)
 	if err != nil {
 		return fail("open trash", err)
 	}
@@ -225,11 +244,12 @@ func (d *Endpoint) Delete(ctx context.Context, id remote.ItemID, pre remote.Pre,
 		if err != nil {
 			return err
 		}
-		if f.kind() == remote.Dir {
-			return unix.Unlinkat(p.fd, leaf, unix.AT_REMOVEDIR)
+		remove := func() error { return unix.Unlinkat(p.fd, leaf, unix.AT_REMOVEDIR) }
+		if f.kind() != remote.Dir {
+			d.watch.begin(parent, leaf)
+			remove = func() error { return d.discard(f, p.fd, leaf, trash.fd, pre.Force) }
 		}
-		d.watch.begin(parent, leaf)
-		return d.discard(f, p.fd, leaf, trash.fd, pre.Force)
+		return d.lifted(r, mayChange, remove, held{fd: p.fd, path: parent})
 	})
 	if err == nil {
 		d.watch.end(parent, leaf, facts{})
@@ -246,7 +266,7 @@ func (d *Endpoint) Delete(ctx context.Context, id remote.ItemID, pre remote.Pre,
 
 // discard moves a file to the trash and puts it back if it is another than f.
 func (d *Endpoint) discard(f facts, from int, leaf string, trash int, force bool) error {
-	slot, err := d.intoTrash(from, leaf, trash)
+	slot, err := d.intoTrash(from, leaf, leaf, trash, deleted)
 	if err != nil {
 		return err
 	}

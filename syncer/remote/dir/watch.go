@@ -3,7 +3,9 @@ package dir
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"os"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -20,6 +22,9 @@ const (
 	// modifyDelay is how long a file may go on being written before a wait ends
 	// for that alone; its close ends the wait at once.
 	modifyDelay = 500 * time.Millisecond
+	// createDelay is the same for a file that was made and is not closed yet: its writer is not through. What is never open
+	// for writing, as a link, waits as long.
+	createDelay = 60 * time.Millisecond
 	// rootPoll is how often a wait ends while the root is missing.
 	rootPoll = 2 * time.Second
 	// maxHints is how many directories are named one by one.
@@ -51,6 +56,7 @@ type watcher struct {
 	limbo   map[uint32]*watched // moved away, not yet seen to arrive, by cookie
 	pending map[string]hint     // by path
 	own     map[spotName]own    // what this endpoint has written
+	shut    map[string]bool     // directories that nobody was let into when they were to be listed
 	seq     uint64
 	floor   uint64 // cursors before it are expired
 	lazy    time.Time
@@ -87,7 +93,7 @@ type own struct {
 // newWatcher makes a watcher that does nothing until start. Without events it
 // only polls.
 func newWatcher(session string, now func() time.Time, every time.Duration, events bool) *watcher {
-	w := &watcher{session: session, now: now, every: every, limit: 1 << 30, waiting: make(chan struct{}, 1), pending: map[string]hint{}, own: map[spotName]own{}}
+	w := &watcher{session: session, now: now, every: every, limit: 1 << 30, waiting: make(chan struct{}, 1), pending: map[string]hint{}, own: map[spotName]own{}, shut: map[string]bool{}}
 	w.reset()
 	if !events {
 		w.poll("this file system does not tell of changes made elsewhere")
@@ -260,6 +266,32 @@ func (w *watcher) path(n *watched) (string, bool) {
 	return p, true
 }
 
+// keepOut notes that a directory could not be looked into, up to as many as there may be hints.
+func (w *watcher) keepOut(path string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if len(w.shut) < maxHints {
+		w.shut[path] = true
+	}
+}
+
+// letIn turns the directories noted by keepOut into hints as soon as they can be looked into, for all that is below: nobody
+// knows what happened there meanwhile.
+func (w *watcher) letIn(shut func(path string) bool) {
+	w.mu.Lock()
+	paths := slices.Collect(maps.Keys(w.shut))
+	w.mu.Unlock()
+	for _, path := range paths {
+		if shut(path) {
+			continue
+		}
+		w.mu.Lock()
+		delete(w.shut, path)
+		w.hint(path, true)
+		w.mu.Unlock()
+	}
+}
+
 // begin says that this endpoint is about to write under a name.
 func (w *watcher) begin(parent, leaf string) { w.setOwn(parent, leaf, own{}) }
 
@@ -281,12 +313,10 @@ func (w *watcher) setOwn(parent, leaf string, o own) {
 }
 
 // hint notes that a directory is to be listed. w.mu is held.
-func (w *watcher) hint(path string, deep, urgent bool) {
-	w.note(path, deep, nil, urgent)
-}
+func (w *watcher) hint(path string, deep bool) { w.note(path, deep, nil, 0) }
 
-// touched notes that something happened to a name that is no directory's. w.mu is held.
-func (w *watcher) touched(path, name string, urgent bool) {
+// touched notes that something happened to a name that is no directory's, for which a wait ends after a delay. w.mu is held.
+func (w *watcher) touched(path, name string, delay time.Duration) {
 	was, known := w.pending[path]
 	names := was.names
 	if !known {
@@ -299,12 +329,12 @@ func (w *watcher) touched(path, name string, urgent bool) {
 		names = nil
 	}
 	if _, ours := w.own[spotName{path, name}]; ours {
-		urgent = false // most likely it is the echo of that
+		delay = modifyDelay // most likely it is the echo of that
 	}
-	w.note(path, false, names, urgent)
+	w.note(path, false, names, delay)
 }
 
-func (w *watcher) note(path string, deep bool, names map[string]struct{}, urgent bool) {
+func (w *watcher) note(path string, deep bool, names map[string]struct{}, delay time.Duration) {
 	w.seq++
 	if len(w.pending) >= maxHints {
 		clear(w.pending)
@@ -312,9 +342,9 @@ func (w *watcher) note(path string, deep bool, names map[string]struct{}, urgent
 	}
 	was := w.pending[path]
 	w.pending[path] = hint{seq: w.seq, deep: deep || was.deep, names: names}
-	if urgent {
+	if delay == 0 {
 		w.urgent = w.seq
-	} else if w.lazy.IsZero() {
-		w.lazy = w.now().Add(modifyDelay)
+	} else if at := w.now().Add(delay); w.lazy.IsZero() || at.Before(w.lazy) {
+		w.lazy = at
 	}
 }

@@ -17,7 +17,10 @@ type Endpoint struct {
 	s    *Script
 }
 
-var _ remote.Endpoint = (*Endpoint)(nil)
+var (
+	_ remote.Endpoint = (*Endpoint)(nil)
+	_ remote.Gatherer = (*Endpoint)(nil)
+)
 
 // Wrap returns next under the rules of s. Closing it closes next.
 func Wrap(next remote.Endpoint, s *Script) *Endpoint { return &Endpoint{next: next, s: s} }
@@ -124,6 +127,11 @@ func (e *Endpoint) Put(ctx context.Context, u *remote.Upload) (remote.Entry, err
 	return through(ctx, e, c, func(Rule) (remote.Entry, error) { return e.next.Put(ctx, u) })
 }
 
+// PutAll implements remote.Gatherer: each file is a Put and a Verify, with the rules for those.
+func (e *Endpoint) PutAll(ctx context.Context, all []*remote.Upload) []remote.Stored {
+	return remote.StoreEach(ctx, e, all)
+}
+
 // Mkdir implements remote.Endpoint.
 func (e *Endpoint) Mkdir(ctx context.Context, parent remote.ItemID, name string, a remote.Attr, key remote.OpKey) (remote.Entry, error) {
 	return through(ctx, e, Call{Method: Mkdir, ID: parent, Name: name, Key: key}, func(Rule) (remote.Entry, error) {
@@ -153,6 +161,19 @@ func (e *Endpoint) Verify(ctx context.Context, id remote.ItemID, want remote.Has
 	return through(ctx, e, Call{Method: Verify, ID: id}, func(Rule) (remote.Proof, error) {
 		return e.next.Verify(ctx, id, want, size, atLeast)
 	})
+}
+
+// Trash implements remote.Endpoint.
+func (e *Endpoint) Trash(ctx context.Context, under, page string) ([]remote.Trashed, string, error) {
+	type pageOf struct {
+		items []remote.Trashed
+		next  string
+	}
+	p, err := through(ctx, e, Call{Method: Trash, Name: under}, func(Rule) (p pageOf, err error) {
+		p.items, p.next, err = e.next.Trash(ctx, under, page)
+		return p, err
+	})
+	return p.items, p.next, err
 }
 
 // Close implements remote.Endpoint.

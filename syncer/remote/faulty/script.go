@@ -25,13 +25,14 @@ const (
 	Update  Method = "Update"
 	Delete  Method = "Delete"
 	Verify  Method = "Verify"
+	Trash   Method = "Trash"
 )
 
 // Call is one call that reached the wrapper.
 type Call struct {
 	Method Method
 	ID     remote.ItemID // the item; of a new one: its parent
-	Name   string        // of a new item or a lookup, the new name of a rename
+	Name   string        // of a new item or a lookup, the new name of a rename, the path of what is in the trash
 	Key    remote.OpKey
 }
 

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"io"
 	"sort"
+	"strconv"
+	"strings"
 	"sync"
 
 	"lukechampine.com/blake3"
@@ -23,7 +25,10 @@ type Endpoint struct {
 	once   sync.Once
 }
 
-var _ remote.Endpoint = (*Endpoint)(nil)
+var (
+	_ remote.Endpoint = (*Endpoint)(nil)
+	_ remote.Gatherer = (*Endpoint)(nil)
+)
 
 // enter locks the store for one call; the caller unlocks it.
 func (e *Endpoint) enter(ctx context.Context) (*Store, error) {
@@ -84,11 +89,11 @@ func (e *Endpoint) Stat(ctx context.Context, id remote.ItemID) (remote.Entry, er
 
 // seen finds an item as readers see it. s.mu is held.
 func (s *Store) seen(id remote.ItemID) (*node, error) {
-	n := s.find(id)
-	if n == nil || s.emptyRoot && n != s.root {
-		return nil, remote.ErrNotFound
+	n, err := s.look(id)
+	if err == nil && s.emptyRoot && n != s.root {
+		err = remote.ErrNotFound
 	}
-	return n, nil
+	return n, err
 }
 
 func (s *Store) seenDir(id remote.ItemID) (*node, error) {
@@ -157,6 +162,9 @@ func (e *Endpoint) Read(ctx context.Context, id remote.ItemID, v remote.Content,
 	}
 	defer s.mu.Unlock()
 	f, err := s.seen(id)
+	if kept := s.trashed(id); kept != nil {
+		f, err = &node{kind: kept.Kind, data: kept.Data}, nil
+	}
 	switch {
 	case err != nil:
 		return nil, fmt.Errorf("read file: %w", err)
@@ -203,6 +211,54 @@ func (r *stream) Read(p []byte) (int, error) {
 func (r *stream) Close() error {
 	r.data = nil
 	return nil
+}
+
+// Trash implements remote.Endpoint. A page token is how many items came before.
+func (e *Endpoint) Trash(ctx context.Context, under, page string) ([]remote.Trashed, string, error) {
+	s, err := e.enter(ctx)
+	if err != nil {
+		return nil, "", fmt.Errorf("list trash: %w", err)
+	}
+	defer s.mu.Unlock()
+	switch {
+	case !s.caps.ListTrash:
+		return nil, "", fmt.Errorf("list trash: %w", remote.ErrUnsupported)
+	case s.emptyRoot:
+		return nil, "", nil
+	}
+	from, _ := strconv.Atoi(page) // "" is 0
+	var items []remote.Trashed
+	for i := from; i < len(s.kept); i++ {
+		if len(items) == s.opts.PageSize {
+			return items, strconv.Itoa(i), nil
+		}
+		k := &s.kept[i]
+		if k.Kind == remote.Dir || under != "" && k.Path != under && !strings.HasPrefix(k.Path, under+"/") {
+			continue
+		}
+		name := k.Path[strings.LastIndexByte(k.Path, '/')+1:]
+		items = append(items, remote.Trashed{
+			Entry: remote.Entry{
+				ID: remote.ItemID(trashID + strconv.Itoa(i)), Name: name, Kind: k.Kind, Size: int64(len(k.Data)),
+				Attr: remote.Attr{Mtime: k.Mtime, Mode: k.Mode, Target: k.Target},
+			},
+			Path: k.Path, When: k.When, Deleted: k.Deleted,
+		})
+	}
+	return items, "", nil
+}
+
+// trashID begins the ids of what is in the trash; no path and no other id does.
+const trashID = "t:"
+
+// trashed finds what is in the trash; nil: it is none of that. s.mu is held.
+func (s *Store) trashed(id remote.ItemID) *Kept {
+	number, ok := strings.CutPrefix(string(id), trashID)
+	i, err := strconv.Atoi(number)
+	if !ok || err != nil || i >= len(s.kept) || s.emptyRoot {
+		return nil
+	}
+	return &s.kept[i]
 }
 
 // Verify implements remote.Endpoint.

@@ -29,6 +29,7 @@ func TestConformance(t *testing.T) {
 		"x bit only":        func(c *remote.Caps) { c.Perm = remote.PermExec },
 		"proof by size":     func(c *remote.Caps) { c.Proof = remote.ProofSize },
 		"no trash":          func(c *remote.Caps) { c.Trash, c.Versions = false, false },
+		"trash not listed":  func(c *remote.Caps) { c.ListTrash = false },
 		"not idempotent":    func(c *remote.Caps) { c.Idempotent = false },
 		"folded names":      func(c *remote.Caps) { c.Names.Fold = remote.FoldUnicode },
 		"small files only":  func(c *remote.Caps) { c.MaxSize = 32 << 20 },

@@ -124,16 +124,44 @@ func (s *Store) id(n *node) remote.ItemID {
 	if s.caps.StableID {
 		return remote.ItemID(n.id)
 	}
-	return remote.ItemID("p:" + path(n))
+	return remote.Address{Path: path(n)}.ID()
 }
 
 // find resolves an ItemID; nil when there is none. s.mu is held.
 func (s *Store) find(id remote.ItemID) *node {
-	if s.caps.StableID {
-		return s.byID[string(id)]
+	n, err := s.look(id)
+	if err != nil {
+		return nil
 	}
-	p, ok := strings.CutPrefix(string(id), "p:")
-	if !ok || strings.HasSuffix(p, "/") {
+	return n
+}
+
+// look resolves an ItemID, or says why it leads nowhere. s.mu is held.
+func (s *Store) look(id remote.ItemID) (*node, error) {
+	if s.caps.StableID {
+		if n := s.byID[string(id)]; n != nil {
+			return n, nil
+		}
+		return nil, remote.ErrNotFound
+	}
+	a, ok := remote.ParseAddress(id)
+	if !ok {
+		return nil, remote.ErrNotFound
+	}
+	if a.Ident != "" && s.caps.Idents {
+		if dir := s.at(a.Dir); dir == nil || dir.id != a.Ident {
+			return nil, remote.ErrPrecondition
+		}
+	}
+	if n := s.at(a.Path); n != nil {
+		return n, nil
+	}
+	return nil, remote.ErrNotFound
+}
+
+// at is the node at a path; nil: there is none. s.mu is held.
+func (s *Store) at(p string) *node {
+	if strings.HasSuffix(p, "/") {
 		return nil
 	}
 	n := s.root
@@ -158,7 +186,7 @@ func (s *Store) entry(n *node) remote.Entry {
 	if n.parent != nil {
 		e.Parent = s.id(n.parent)
 	}
-	if !s.caps.StableID && !s.opts.NoIdent {
+	if s.caps.Idents {
 		e.Ident = n.id
 	}
 	return e

@@ -40,8 +40,8 @@ func AllCaps() remote.Caps {
 		Create: remote.Atomic, Replace: remote.Atomic, Rename: remote.Atomic, Remove: remote.Atomic,
 		AtomicPut: true, DirMove: remote.Atomic, EmptyDirs: true, Symlinks: true, Perm: remote.PermFull,
 		MtimeGrain: time.Nanosecond, Ranges: true, PinnedRead: remote.Atomic, Proof: remote.ProofRead,
-		Trash: true, Versions: true, Idempotent: true,
-		Names: remote.Names{MaxBytes: 255, Forbidden: "/\x00"}, Parallel: 16,
+		Trash: true, Versions: true, ListTrash: true, Idempotent: true,
+		Names: remote.Names{MaxBytes: 255, Forbidden: "/\x00"}, Parallel: 16, Together: 16,
 	}
 }
 
@@ -76,6 +76,9 @@ type Kept struct {
 	Data    []byte // of a file; not to be changed
 	Target  string // of a symlink
 	Deleted bool   // deleted, else replaced by a Put
+	Mode    uint32
+	Mtime   time.Time
+	When    time.Time // it went
 }
 
 // New returns an empty Store.
@@ -91,6 +94,7 @@ func New(o Options) *Store {
 	if o.Caps != nil {
 		s.caps = *o.Caps
 	}
+	s.caps.Idents = !s.caps.StableID && !o.NoIdent
 	if s.opts.PageSize <= 0 {
 		s.opts.PageSize = 1000
 	}
@@ -149,6 +153,29 @@ func (s *Store) Kept() []Kept {
 	return append([]Kept(nil), s.kept...)
 }
 
+// Forget empties the trash and the history.
+func (s *Store) Forget() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.kept = nil
+}
+
+// Age makes all in the trash and the history look as if it had gone earlier by d.
+func (s *Store) Age(d time.Duration) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for i := range s.kept {
+		s.kept[i].When = s.kept[i].When.Add(-d)
+	}
+}
+
+// keep puts the version that n has into the trash. s.mu is held.
+func (s *Store) keep(n *node, deleted bool) {
+	s.kept = append(s.kept, Kept{
+		Path: path(n), Kind: n.kind, Data: n.data, Target: n.target, Deleted: deleted, Mode: n.mode, Mtime: n.mtime, When: s.now(),
+	})
+}
+
 func (s *Store) set(flag *bool, to bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -170,7 +197,8 @@ func (s *Store) now() time.Time {
 	return time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC).Add(time.Duration(s.seq) * time.Second)
 }
 
-func (s *Store) epochName() string { return fmt.Sprintf("memory-%d", s.epoch) }
+// epochName is this very store's, as two storages are never taken for each other.
+func (s *Store) epochName() string { return fmt.Sprintf("memory-%p-%d", s, s.epoch) }
 
 // usable says whether calls can be answered at all. s.mu is held.
 func (s *Store) usable() error {

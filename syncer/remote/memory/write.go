@@ -36,10 +36,10 @@ func (s *Store) finish(key remote.OpKey, e remote.Entry) remote.Entry {
 // free checks that an item may be called name in parent; self is the item
 // that moves there, nil for a new one. s.mu is held.
 func (s *Store) free(parent remote.ItemID, name string, self *node) (*node, error) {
-	dir := s.find(parent)
+	dir, err := s.look(parent)
 	switch {
-	case dir == nil:
-		return nil, remote.ErrNotFound
+	case err != nil:
+		return nil, err
 	case dir.kind != remote.Dir:
 		return nil, remote.ErrKind
 	}
@@ -69,10 +69,10 @@ func (s *Store) allowed(name string) error {
 
 // target finds an existing item that a write with pre may change. s.mu is held.
 func (s *Store) target(id remote.ItemID, pre remote.Pre) (*node, error) {
-	n := s.find(id)
+	n, err := s.look(id)
 	switch {
-	case n == nil:
-		return nil, remote.ErrNotFound
+	case err != nil:
+		return nil, err
 	case !pre.Holds(s.entry(n)):
 		return nil, remote.ErrPrecondition
 	}
@@ -145,7 +145,7 @@ func (s *Store) publish(n, dir *node, u *remote.Upload, data []byte) remote.Entr
 		s.link(dir, n, u.Name)
 	} else {
 		if s.caps.Versions {
-			s.kept = append(s.kept, Kept{Path: path(n), Kind: n.kind, Data: n.data})
+			s.keep(n, false)
 		}
 		s.used -= int64(len(n.data))
 	}
@@ -185,6 +185,11 @@ func readBody(ctx context.Context, u *remote.Upload) ([]byte, error) {
 		return nil, remote.ErrCorrupt
 	}
 	return data, nil
+}
+
+// PutAll implements remote.Gatherer.
+func (e *Endpoint) PutAll(ctx context.Context, all []*remote.Upload) []remote.Stored {
+	return remote.StoreEach(ctx, e, all)
 }
 
 // Mkdir implements remote.Endpoint.
@@ -297,7 +302,7 @@ func (e *Endpoint) Delete(ctx context.Context, id remote.ItemID, pre remote.Pre,
 		return fmt.Errorf("delete item: %w", remote.ErrNotEmpty)
 	}
 	if s.caps.Trash {
-		s.kept = append(s.kept, Kept{Path: path(n), Kind: n.kind, Data: n.data, Target: n.target, Deleted: true})
+		s.keep(n, true)
 	}
 	s.touch()
 	s.note(n)

@@ -22,6 +22,10 @@ var rootCases = []test{
 		}
 		_, err := e.ep.Verify(e.ctx, f.ID, remote.Hashes{remote.BLAKE3: blake("data")}, 4, e.caps.Proof+1)
 		e.is(err, remote.ErrUnsupported)
+		if !e.caps.ListTrash {
+			_, _, err := e.ep.Trash(e.ctx, "", "")
+			e.is(err, remote.ErrUnsupported)
+		}
 		b, err := e.ep.Changes(e.ctx, "")
 		e.ok(err)
 		if !e.caps.Feed && (len(b.Changes) != 1 || b.Changes[0].Relist != remote.RelistDeep || b.Changes[0].ID != e.root) {

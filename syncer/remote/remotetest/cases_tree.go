@@ -2,6 +2,8 @@ package remotetest
 
 import (
 	"fmt"
+	"maps"
+	"strings"
 	"time"
 
 	"vdfs/syncer/remote"
@@ -279,4 +281,87 @@ var deleteCases = []test{
 		}
 		e.tree()
 	}},
+}
+
+var trashCases = []test{
+	{"what was deleted and replaced is listed by its path, and read", need("ListTrash", func(c *remote.Caps) bool { return c.ListTrash }), func(e *env) {
+		d := e.mkdir(e.root, "d")
+		f := e.putIn(d.ID, "f", "first")
+		began := f.Mtime.Add(-time.Second) // of the clock that the storage has
+		f, err := e.ep.Put(e.ctx, replacement(f, "second"))
+		e.ok(err)
+		e.ok(e.ep.Delete(e.ctx, f.ID, remote.Pre{Tag: f.Tag}, ""))
+		e.ok(e.ep.Delete(e.ctx, e.putIn(d.ID, "g", "beside it").ID, remote.Pre{Force: true}, ""))
+		e.ok(e.ep.Delete(e.ctx, d.ID, remote.Pre{Force: true}, ""))
+		e.ok(e.ep.Delete(e.ctx, e.put("d", "has the name of its directory").ID, remote.Pre{Force: true}, ""))
+		e.put("top", "stays")
+		want := map[string]string{}
+		if e.caps.Versions {
+			want["d/f replaced"] = "first"
+		}
+		if e.caps.Trash {
+			want["d/f deleted"] = "second"
+		}
+		e.trash("d/f", began, want)
+		if e.caps.Trash {
+			want["d/g deleted"] = "beside it"
+			want["d deleted"] = "has the name of its directory"
+		}
+		e.trash("d", began, want)
+		e.trash("", began, want)
+		e.trash("top", began, nil)
+		e.trash("d/f/x", began, nil)
+		e.trash("nothing", began, nil)
+		e.tree("top", "stays")
+	}},
+	{"a symlink in the trash has its target", need("ListTrash and Symlinks", func(c *remote.Caps) bool { return c.ListTrash && c.Trash && c.Symlinks }), func(e *env) {
+		l, err := e.ep.Mkdir(e.ctx, e.root, "l", remote.Attr{Target: "a/b"}, "")
+		e.ok(err)
+		e.ok(e.ep.Delete(e.ctx, l.ID, remote.Pre{Tag: l.Tag}, ""))
+		items, _, err := e.ep.Trash(e.ctx, "l", "")
+		e.ok(err)
+		if len(items) != 1 || items[0].Kind != remote.Symlink || items[0].Target != "a/b" || items[0].Path != "l" || !items[0].Deleted {
+			e.Fatalf("the trash has %+v", items)
+		}
+	}},
+	{"what is in the trash is not in the tree", need("ListTrash", func(c *remote.Caps) bool { return c.ListTrash && c.Trash }), func(e *env) {
+		e.ok(e.ep.Delete(e.ctx, e.put("f", "old").ID, remote.Pre{Force: true}, ""))
+		items, _, err := e.ep.Trash(e.ctx, "f", "")
+		e.ok(err)
+		same(e, "versions", len(items), 1)
+		_, err = e.ep.Put(e.ctx, &remote.Upload{ID: items[0].ID, Pre: remote.Pre{Force: true}, Body: strings.NewReader("")})
+		e.is(err, remote.ErrNotFound, remote.ErrPrecondition)
+		e.is(e.ep.Delete(e.ctx, items[0].ID, remote.Pre{Force: true}, ""), remote.ErrNotFound)
+		_, err = e.read(e.ep, "t:/../../f", "", 0, -1)
+		e.is(err, remote.ErrNotFound)
+		e.tree()
+	}},
+}
+
+// trash checks what is listed at or below a path, by path and what became of it, with the bytes.
+func (e *env) trash(under string, began time.Time, want map[string]string) {
+	e.Helper()
+	got := map[string]string{}
+	for page := ""; ; {
+		items, next, err := e.ep.Trash(e.ctx, under, page)
+		e.ok(err)
+		for _, it := range items {
+			what := it.Path + " replaced"
+			if it.Deleted {
+				what = it.Path + " deleted"
+			}
+			data, err := e.read(e.ep, it.ID, "", 0, -1)
+			e.ok(err)
+			if it.Kind != remote.File || it.Size != int64(len(data)) || !strings.HasSuffix("/"+it.Path, "/"+it.Name) || it.When.Before(began) {
+				e.Fatalf("%s, listed as %+v, has %q", what, it, data)
+			}
+			got[what] = data
+		}
+		if page = next; page == "" {
+			break
+		}
+	}
+	if !maps.Equal(got, want) {
+		e.Fatalf("at or below %q the trash has %q, want %q", under, got, want)
+	}
 }

@@ -54,8 +54,8 @@ type test struct {
 func Run(t *testing.T, fresh func(t *testing.T) Harness) {
 	t.Helper()
 	for _, group := range [][]test{
-		rootCases, listCases, createCases, replaceCases, bodyCases, directoryCases,
-		updateCases, deleteCases, readCases, changeCases, nameCases, faultCases,
+		rootCases, listCases, createCases, replaceCases, bodyCases, togetherCases, directoryCases,
+		updateCases, deleteCases, trashCases, anchorCases, readCases, changeCases, nameCases, faultCases,
 	} {
 		for _, c := range group {
 			t.Run(c.says, func(t *testing.T) {
