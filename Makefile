@@ -7,10 +7,12 @@ PREFIX ?= /usr/local
 
 # RACE=-race runs the unit tests with the race detector.
 RACE   ?=
-# SOAK says how many times longer than usual `make soak` runs, SOAK_RUN which tests.
-SOAK     ?= 20
-SOAK_RUN ?= .
-# BENCH passes flags to the benchmark, for instance BENCH="-quick" or
+# SOAK says how many times longer than usual `make soak` runs, SOAK_RUN which tests, SOAK_TRACES how many random traces
+# the planner decides.
+SOAK        ?= 20
+SOAK_RUN    ?= .
+SOAK_TRACES ?= 1000000
+# BENCH passes flags to the benchmark, for instance BENCH="-quick", BENCH="-sync" or
 # BENCH="-json -modes root,user -measure create".
 BENCH  ?=
 
@@ -57,11 +59,12 @@ integration:
 
 soak:
 	@.ci/install soak
+	VDFS_PLAN_TRACES=$(SOAK_TRACES) $(GO) test -timeout 12h -count 1 -run '$(SOAK_RUN)' ./syncer/plan
 	VDFS_SOAK=$(SOAK) $(GO) test -timeout 12h -count 1 -v -run '$(SOAK_RUN)' ./integration/
 
 # An ordinary user is measured, too: root sees to what udev does where there is one.
 bench:
-	@.ci/install run
+	@.ci/install $(if $(findstring -sync,$(BENCH)),bench,run)
 	@[ "$$(id -u)" -ne 0 ] || chmod 0666 /dev/fuse
 	$(GO) run ./integration/bench $(BENCH)
 

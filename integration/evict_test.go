@@ -36,6 +36,7 @@ func TestReadingMoreThanTheBudgetKeepsTheBudget(t *testing.T) {
 	f.mount()
 	f.do("pin", "--wait", f.path("keep"))
 
+	watch := watchOver(t, []string{f.at, f.dir}, "keep/k00", "many/f000", fmt.Sprintf("many/f%03d", files-1))
 	seed := uint64(time.Now().UnixNano())
 	t.Logf("seed %d", seed)
 	enough := make(chan struct{})
@@ -105,6 +106,7 @@ func TestReadingMoreThanTheBudgetKeepsTheBudget(t *testing.T) {
 		t.Errorf("status does not tell the budget:\n%s", out)
 	}
 	f.settled()
+	watch.unharmed(t)
 }
 
 func closed(c <-chan struct{}) bool {

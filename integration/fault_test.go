@@ -265,6 +265,7 @@ func (r *faultRun) finish() {
 			r.t.Errorf("the symlink of round %d is lost", r.round)
 		}
 		wants(r.t, r.behind(r.name("shared"), "in"), "lives on")
+		wants(r.t, r.behind(r.name("lost")), "precious")
 	}
 	r.do("doctor")
 	if diffs := r.run("sync", "--wait", "--rescan", "--timeout", "60s"); diffs.Code != 0 {
@@ -292,7 +293,7 @@ func (r *faultRun) endpointBegins() {
 	for _, d := range []string{r.name("w"), far + "/sub", far + "/old-dir"} {
 		must(r.t, os.MkdirAll(r.behind(d), 0o755))
 	}
-	for _, name := range []string{"one", "sub/two", "gone", "old", "old-dir/in"} {
+	for _, name := range []string{"one", "sub/two", "gone", "old", "old-dir/in", "cut"} {
 		write(r.t, r.behind(far, name), "first "+name)
 	}
 	must(r.t, os.WriteFile(r.behind(far, "big"), bytes.Repeat([]byte("big"), bigSize/3), 0o644))
@@ -303,7 +304,7 @@ func (r *faultRun) farAtTheEnd() map[string]string {
 	out := map[string]string{}
 	for name, text := range map[string]string{
 		"one": "changed in place", "sub/two": "replaced", "new": "first old", "new-dir/in": "first old-dir/in",
-		"made/deep/file": "made", "big": strings.Repeat("big", bigSize/3),
+		"made/deep/file": "made", "cut": "first", "big": strings.Repeat("big", bigSize/3),
 	} {
 		out[filepath.Join(r.name("far"), name)] = text
 	}
@@ -313,7 +314,7 @@ func (r *faultRun) farAtTheEnd() map[string]string {
 // known are the names at the top that are no conflict files.
 func (r *faultRun) known() (names []string) {
 	for i := range faultRounds {
-		for _, kind := range []string{"w", "far", "shared", "link", "both", "busy"} {
+		for _, kind := range []string{"w", "far", "shared", "link", "both", "busy", "lost"} {
 			names = append(names, fmt.Sprintf("%s%d", kind, i))
 		}
 	}
@@ -322,7 +323,7 @@ func (r *faultRun) known() (names []string) {
 
 // scenario passes every fault point.
 func (r *faultRun) scenario() []faultStep {
-	return slices.Concat(r.firstContact(), r.localWork(), r.farWork(), r.bothWork(), r.moreLocalWork())
+	return slices.Concat(r.firstContact(), r.localWork(), r.farWork(), r.bothWork(), r.moreLocalWork(), r.restoreWork())
 }
 
 // firstContact reads what is at the endpoint, part by part and whole.
@@ -374,6 +375,8 @@ func (r *faultRun) farWork() []faultStep {
 				os.MkdirAll(far+"/made/deep", 0o755), os.WriteFile(far+"/made/deep/file", []byte("made"), 0o644),
 			)
 		}),
+		// What is not here of it stays where it is.
+		once("cut", func() error { return os.Truncate(r.path(r.name("far"), "cut"), int64(len("first"))) }),
 		r.syncs(),
 		once("fetch", func() error { return r.tries("fetch", "--wait", big) }), // read in parts only, it was never proved whole
 		once("offload", func() error { return r.tries("offload", m.path("d/a"), big) }),
@@ -404,7 +407,7 @@ func (r *faultRun) moreLocalWork() []faultStep {
 	was := ""
 	return []faultStep{
 		once("write again", func() error { return m.write("d/a") }),
-		once("truncate", func() error { return m.truncate("d/c") }),
+		once("truncate", func() error { return m.truncate("d/c", 0) }),
 		once("close everything", r.closeAll),
 		once("chmod", func() error { return os.Chmod(m.path("y"), 0o755) }),
 		{"rename of a directory", func() bool { return m.dirs["d"] }, func() error { return m.moveDir("d", "e") }},
@@ -413,6 +416,19 @@ func (r *faultRun) moreLocalWork() []faultStep {
 		{"remove", has(m, "doomed"), func() error { return m.remove("doomed") }},
 		r.syncs(),
 		r.makes("more"), r.syncs(), r.unmakes("more"), r.syncs(),
+	}
+}
+
+// restoreWork gets back what was deleted and what was overwritten.
+func (r *faultRun) restoreWork() []faultStep {
+	lost := r.path(r.name("lost"))
+	restore := faultStep{"restore", func() bool { return !holds(lost, "precious") }, func() error { return r.tries("restore", lost) }}
+	return []faultStep{
+		r.puts("lost", "", "precious"), r.syncs(),
+		{"remove", func() bool { _, err := os.Lstat(lost); return err == nil }, func() error { return os.Remove(lost) }},
+		r.syncs(), restore,
+		r.puts("lost", "", "another"), r.syncs(), restore, r.syncs(),
+		r.reads("lost", "", "precious"),
 	}
 }
 

@@ -23,6 +23,19 @@ func frozenDrive(t *testing.T) (*fixture, *drive.Freezer) {
 	for name, size := range map[string]int{"local": 1000, "missing": 4 << 20, "listed/file": 10} {
 		write(t, filepath.Join(behind, name), strings.Repeat(name[:1], size))
 	}
+	f, disk := overFreezer(t, behind, at)
+	f.mount()
+	wants(t, f.path("local"), strings.Repeat("l", 1000))
+	if _, err := os.ReadDir(f.path("listed")); err != nil {
+		t.Fatal(err)
+	}
+	f.sync()
+	return f, disk
+}
+
+// overFreezer is a drive, not mounted yet, over a Freezer that shows the directory behind at at.
+func overFreezer(t *testing.T, behind, at string) (*fixture, *drive.Freezer) {
+	t.Helper()
 	disk, err := drive.NewFreezer(behind, at)
 	must(t, err)
 	t.Cleanup(func() {
@@ -32,12 +45,6 @@ func frozenDrive(t *testing.T) (*fixture, *drive.Freezer) {
 	})
 	f := newFixture(t, at)
 	t.Cleanup(disk.Thaw) // before the drive is taken away
-	f.mount()
-	wants(t, f.path("local"), strings.Repeat("l", 1000))
-	if _, err := os.ReadDir(f.path("listed")); err != nil {
-		t.Fatal(err)
-	}
-	f.sync()
 	return f, disk
 }
 

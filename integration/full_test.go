@@ -36,20 +36,28 @@ func newFullDrive(t *testing.T) *fullDrive {
 // fill leaves no room on the disk.
 func (f *fullDrive) fill() {
 	f.t.Helper()
-	h, err := os.OpenFile(filepath.Join(f.disk.at, "filler"), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
-	must(f.t, err)
+	fillUp(f.t, f.disk.at)
+}
+
+// fillUp makes a file that leaves no room on the file system of a directory, and returns its path.
+func fillUp(t *testing.T, dir string) string {
+	t.Helper()
+	filler := filepath.Join(dir, "filler")
+	h, err := os.OpenFile(filler, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
+	must(t, err)
 	for piece := 1 << 20; piece > 0; {
 		if _, err = h.Write(make([]byte, piece)); errors.Is(err, syscall.ENOSPC) {
 			piece /= 4
 		} else {
-			must(f.t, err)
+			must(t, err)
 		}
 	}
-	must(f.t, h.Close())
+	must(t, h.Close())
 	// What is allocated late is allocated now.
-	d, err := os.Open(f.disk.at)
-	must(f.t, err)
-	must(f.t, errors.Join(unix.Syncfs(int(d.Fd())), d.Close()))
+	d, err := os.Open(dir)
+	must(t, err)
+	must(t, errors.Join(unix.Syncfs(int(d.Fd())), d.Close()))
+	return filler
 }
 
 // clear gives the room back.

@@ -65,16 +65,24 @@ func (m *image) mount() {
 	must(m.t, unix.Mount(m.loop, m.at, "ext4", unix.MS_NOATIME, ""))
 }
 
-// unmount waits for the last that was killed to let go; of an image that is not mounted it does nothing.
+// unmount does nothing of an image that is not mounted.
 func (m *image) unmount() error {
-	var err error
-	eventually(m.t, "nobody uses "+m.at, func() bool {
-		err = unix.Unmount(m.at, 0)
-		return !errors.Is(err, unix.EBUSY)
-	})
+	m.t.Helper()
+	err := unmountIdle(m.t, m.at)
 	if errors.Is(err, unix.EINVAL) {
 		return nil
 	}
+	return err
+}
+
+// unmountIdle waits for the last that was killed to let go of a file system, and unmounts it.
+func unmountIdle(t *testing.T, at string) error {
+	t.Helper()
+	var err error
+	eventually(t, "nobody uses "+at, func() bool {
+		err = unix.Unmount(at, 0)
+		return !errors.Is(err, unix.EBUSY)
+	})
 	return err
 }
 

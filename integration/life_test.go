@@ -91,14 +91,60 @@ func TestMassDeleteInTheDirectoryIsHeld(t *testing.T) {
 	}
 	f.mount()
 	f.settled()
+	f.do("pause") // all are gone at the next look, however fast this is
 	for i := range doomed {
 		must(t, os.Remove(f.behind(fmt.Sprintf("file%03d", i))))
 	}
+	f.do("resume")
 	if r := f.run("sync", "--wait", "--timeout", "60s"); r.Code != 7 {
 		t.Errorf("a mass delete at the endpoint: want exit 7, got %s", r)
 	}
 	if entries, err := os.ReadDir(f.at); err != nil || len(entries) != all {
 		t.Fatalf("%d of %d files are left in the drive, %v", len(entries), all, err)
+	}
+	f.do("sync", "--wait", "--allow-deletes", "--timeout", "60s")
+	if entries, err := os.ReadDir(f.at); err != nil || len(entries) != all-doomed {
+		t.Errorf("after --allow-deletes %d files are left, want %d, %v", len(entries), all-doomed, err)
+	}
+	f.settled()
+}
+
+// TestWhatIsDoneToHeldFilesDeletesNone works on files whose deletion in the directory is held, as a person does who wonders
+// why they cannot be read by others.
+func TestWhatIsDoneToHeldFilesDeletesNone(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t, "")
+	const all, doomed = 120, 100
+	name := func(i int) string { return fmt.Sprintf("file%03d", i) }
+	for i := range all {
+		write(t, f.behind(name(i)), fmt.Sprint(i))
+	}
+	f.mount()
+	f.settled()
+	f.do("pause") // all are gone at the next look, however fast this is
+	for i := range doomed {
+		must(t, os.Remove(f.behind(name(i))))
+	}
+	f.do("resume")
+	held := func() {
+		t.Helper()
+		if r := f.run("sync", "--wait", "--timeout", "60s"); r.Code != 7 {
+			t.Errorf("a mass delete at the endpoint: want exit 7, got %s", r)
+		}
+		if entries, err := os.ReadDir(f.at); err != nil || len(entries) != all {
+			t.Fatalf("%d of %d files are left in the drive, %v", len(entries), all, err)
+		}
+	}
+	held()
+	sh(t, f.at, "chmod", "-R", "go=", ".")
+	sh(t, f.at, "touch", name(0), name(1))
+	must(t, os.Rename(f.path(name(2)), f.path("renamed")))
+	held()
+	if queue := f.do("queue"); !strings.Contains(queue, "mass delete") {
+		t.Errorf("the queue does not say what is held:\n%s", queue)
+	}
+	if stuck := f.do("errors"); strings.Contains(stuck, name(0)) {
+		t.Errorf("what is held is no error:\n%s", stuck)
 	}
 	f.do("sync", "--wait", "--allow-deletes", "--timeout", "60s")
 	if entries, err := os.ReadDir(f.at); err != nil || len(entries) != all-doomed {
@@ -173,11 +219,13 @@ func TestForegroundDaemonEndsCleanlyOnTerm(t *testing.T) {
 	f := newFixture(t, "")
 	write(t, f.behind("file"), "text")
 	cmd := f.Command(t.Context(), "mount", f.at, "--from", f.dir, "--foreground")
+	var said strings.Builder
+	cmd.Stderr = &said
 	must(t, cmd.Start())
 	eventually(t, "the drive is mounted", func() bool { return holds(f.path("file"), "text") })
 	must(t, cmd.Process.Signal(os.Interrupt))
 	if err := cmd.Wait(); err != nil {
-		t.Errorf("the daemon ended with %v", err)
+		t.Errorf("the daemon ended with %v: %s", err, &said)
 	}
 	if still, err := drive.Mounted(f.at); err != nil || still {
 		t.Errorf("the mount stayed: %v, %v", still, err)

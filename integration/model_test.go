@@ -52,8 +52,8 @@ func (m *model) begin(u unsure) {
 type unsure struct {
 	op       string
 	from, to string
-	// wrote is what the file from may hold instead, or any beginning of it
-	// longer than what was acknowledged.
+	// wrote is what the file from may hold instead; of a write any beginning
+	// of it that is longer than what was acknowledged.
 	wrote []byte
 }
 
@@ -86,7 +86,7 @@ func (m *model) step() error {
 	case n < 85:
 		return m.stamp(name)
 	case n < 89:
-		return m.truncate(name)
+		return m.truncate(name, 0)
 	case n < 95:
 		return m.remove(name)
 	default:
@@ -268,12 +268,13 @@ func (m *model) stamp(name string) error {
 	return nil
 }
 
-func (m *model) truncate(name string) error {
-	m.begin(unsure{op: "truncate", from: name})
-	if err := os.Truncate(m.path(name), 0); err != nil {
+// truncate makes a file shorter.
+func (m *model) truncate(name string, size int) error {
+	m.begin(unsure{op: "truncate", from: name, wrote: m.files[name].data[:size:size]})
+	if err := os.Truncate(m.path(name), int64(size)); err != nil {
 		return err
 	}
-	m.files[name], m.unsure = modelFile{}, unsure{}
+	m.files[name], m.unsure = modelFile{data: m.unsure.wrote}, unsure{}
 	return nil
 }
 
@@ -360,8 +361,8 @@ func (m *model) settleUnsure(files map[string]modelFile, dirs map[string]bool) e
 	case "stamp":
 		m.files[u.from] = modelFile{data: u.wrote}
 	case "truncate":
-		if there && len(got.data) == 0 {
-			m.files[u.from] = modelFile{}
+		if there && bytes.Equal(got.data, u.wrote) {
+			m.files[u.from] = modelFile{data: u.wrote}
 		} else if f, ok := m.files[u.from]; ok {
 			// The time may have moved without the size.
 			m.files[u.from] = modelFile{data: f.data}

@@ -101,3 +101,20 @@ func oddNames() map[string]string {
 	}
 	return names
 }
+
+func TestWhatIsNeverSentSaysWhy(t *testing.T) {
+	t.Parallel()
+	f := mounted(t, "")
+	must(t, syscall.Mkfifo(f.path("fifo"), 0o600))
+	write(t, f.path("draft.swp"), "an editor's")
+	write(t, f.path("sent"), "a file")
+	f.sync()
+	for name, want := range map[string]string{"fifo": "fifos", "draft.swp": "by its name", "sent": "synced"} {
+		if out := f.do("info", f.path(name)); !strings.Contains(out, want) {
+			t.Errorf("info of %s does not say %q:\n%s", name, want, out)
+		}
+	}
+	for _, name := range []string{"fifo", "draft.swp"} {
+		absent(t, f.behind(name))
+	}
+}

@@ -130,6 +130,30 @@ func TestRemoteChangeWhileOpenForWriting(t *testing.T) {
 	wants(t, f.behind("other.txt"), "changed")
 }
 
+func TestRemoteChangeComesWhenAFileThatWasOnlyOpenForWritingIsClosed(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t, "")
+	write(t, f.behind("doc.txt"), "before")
+	write(t, f.behind("other.txt"), "before")
+	f.mount()
+	wants(t, f.path("doc.txt"), "before")
+	h, err := os.OpenFile(f.path("doc.txt"), os.O_WRONLY, 0)
+	must(t, err)
+	write(t, f.behind("doc.txt"), "after")
+	write(t, f.behind("other.txt"), "after")
+	// The other change tells that the endpoint has been looked at.
+	eventually(t, "the unrelated change arrives", func() bool { return holds(f.path("other.txt"), "after") })
+	wants(t, f.path("doc.txt"), "before")
+	must(t, h.Close())
+	start := time.Now()
+	eventually(t, "the change arrives", func() bool { return holds(f.path("doc.txt"), "after") })
+	// By itself the drive would look again half a minute later.
+	if took := time.Since(start); took > 10*visibleLimit {
+		t.Errorf("it took %v", took)
+	}
+	f.settled()
+}
+
 func TestBothSidesChangedWhilePaused(t *testing.T) {
 	t.Parallel()
 	for name, how := range map[string]struct{ pause, resume []string }{

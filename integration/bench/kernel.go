@@ -29,8 +29,8 @@ func kernelAtLeast(major, minor int) bool {
 	return a > major || a == major && b >= minor
 }
 
-// forgetting is where the kernel can be told to forget names and attributes (2)
-// that it can read again.
+// forgetting is where the kernel can be told to forget names and attributes (2), or
+// those and bytes (3), that it can read again.
 const forgetting = "/proc/sys/vm/drop_caches"
 
 // canForget reports whether this process may have the kernel forget.
@@ -39,13 +39,13 @@ func canForget() bool {
 	return err == nil && f.Close() == nil
 }
 
-// forget makes the kernel read the names and attributes of the disk anew. Bytes stay.
-func forget() error {
+// forget makes the kernel read anew what it has of the disk, see forgetting.
+func forget(what string) error {
 	f, err := os.OpenFile(forgetting, os.O_WRONLY, 0)
 	if err != nil {
 		return fmt.Errorf("forget what is cached: %w", err)
 	}
-	_, err = f.WriteString("2")
+	_, err = f.WriteString(what)
 	if err := errors.Join(err, f.Close()); err != nil {
 		return fmt.Errorf("forget what is cached: %w", err)
 	}

@@ -34,7 +34,7 @@ func (s *session) latencyOnce(ctx context.Context, sub subject, round int) ([]fl
 	if err := os.Mkdir(p.dir, 0o755); err != nil {
 		return nil, fmt.Errorf("measure latency: %w", err)
 	}
-	for range s.Creates / 10 {
+	for range s.Creates / 2 {
 		if err := p.try(); err != nil {
 			return nil, err
 		}

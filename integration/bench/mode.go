@@ -20,16 +20,21 @@ const (
 	modeUser   mode = "user"   // an ordinary user, through fusermount3
 )
 
-// inOrder are the modes in the order they run: each ends with a mass deletion,
-// and the two that begin with walks give the disk time to get over that of the
-// one before.
+// inOrder are the modes in the order they run.
 var inOrder = []mode{modeNoPass, modeRoot, modeUser}
 
 var errNoMode = errors.New("nothing can be mounted here: is /dev/fuse there, and fusermount3 (package fuse3)?")
 
-// walks reports whether the mode lists the big tree: without passthrough that is
-// the same as with it.
-func (m mode) walks() bool { return m != modeNoPass }
+// walker is the one of the modes that walks the big tree: neither who mounts nor
+// passthrough changes anything about listing. Root can have the kernel forget.
+func walker(modes []mode) mode {
+	for _, m := range []mode{modeRoot, modeUser} {
+		if slices.Contains(modes, m) {
+			return m
+		}
+	}
+	return ""
+}
 
 // passthrough reports whether the goals for passthrough hold.
 func (m mode) passthrough() bool { return m == modeRoot && kernelAtLeast(6, 9) }

@@ -18,7 +18,7 @@ type report struct {
 
 // sizes are how much was measured.
 type sizes struct {
-	Creates   int   `json:"creates"`
+	Creates   int   `json:"creates"` // in a round
 	TreeFiles int   `json:"tree_files"`
 	Bytes     int64 `json:"bytes"` // of a big file
 }
@@ -55,7 +55,7 @@ func (r report) writeJSON(w io.Writer) error {
 func (r report) writeTable(w io.Writer) error {
 	fmt.Fprintf(w, "%s, %d processors, %s, GOMAXPROCS of the loopback %d\n",
 		r.Machine.Kernel, r.Machine.Processors, r.Machine.Go, r.Machine.LoopbackProcs)
-	fmt.Fprintf(w, "%d files of 4 KiB, a tree of %d files, big files of %d MiB; medians; %.0f s in all\n",
+	fmt.Fprintf(w, "%d files of 4 KiB in a round, a tree of %d files, big files of %d MiB; medians; %.0f s in all\n",
 		r.Sizes.Creates, r.Sizes.TreeFiles, r.Sizes.Bytes>>20, r.Seconds)
 	for _, m := range inOrder {
 		if err := r.writeMode(w, m); err != nil {

@@ -27,7 +27,7 @@ type group struct {
 // run does all measurements of the mode. What removes files comes last.
 func (s *session) run(ctx context.Context) error {
 	var groups []group
-	if s.mode.walks() {
+	if s.mode == s.Walker {
 		groups = append(groups, s.walks())
 	}
 	for _, g := range append(groups, s.files()) {
@@ -140,16 +140,16 @@ func (s *session) settle(ctx context.Context, sub subject) error {
 
 // syncDisk writes out all that the disk has to write. It may take long on a disk
 // that others use, so it is left out where no figure is of interest.
-func (s *session) syncDisk() error {
-	if s.Small {
+func (b *bench) syncDisk() error {
+	if b.Small {
 		return nil
 	}
-	fd, err := unix.Open(s.dir, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	fd, err := unix.Open(b.dir, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 	if err != nil {
-		return fmt.Errorf("write out %s: %w", s.dir, err)
+		return fmt.Errorf("write out %s: %w", b.dir, err)
 	}
 	if err := errors.Join(unix.Syncfs(fd), unix.Close(fd)); err != nil {
-		return fmt.Errorf("write out %s: %w", s.dir, err)
+		return fmt.Errorf("write out %s: %w", b.dir, err)
 	}
 	return nil
 }

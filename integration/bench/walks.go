@@ -37,7 +37,7 @@ func (s *session) firstWalk(program []string, goals []goal) measure {
 			if err := sub.remount(ctx); err != nil || !cold {
 				return err
 			}
-			return forget()
+			return forget("2")
 		},
 		work: walkWith(program),
 	}

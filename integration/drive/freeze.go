@@ -1,9 +1,7 @@
 package drive
 
 import (
-	"fmt"
 	"sync"
-	"time"
 
 	"github.com/hanwen/go-fuse/v2/fs"
 	"github.com/hanwen/go-fuse/v2/fuse"
@@ -12,9 +10,7 @@ import (
 // Freezer is a file system that shows a directory and can be frozen: then it answers nothing, as a network disk does whose
 // server is gone, and not even a signal ends a wait for it.
 type Freezer struct {
-	fuse.RawFileSystem
-	server *fuse.Server
-	at     string
+	shown
 
 	mu     sync.Mutex
 	frozen chan struct{} // closed by Thaw; nil: it answers
@@ -22,39 +18,19 @@ type Freezer struct {
 	reads  int           // that wait for it
 }
 
-// NewFreezer shows the directory from at at.
+// NewFreezer shows the directory from at at. The kernel keeps nothing of it.
 func NewFreezer(from, at string) (*Freezer, error) {
-	root, err := fs.NewLoopbackRoot(from)
-	if err != nil {
-		return nil, fmt.Errorf("show %s: %w", from, err)
+	f := &Freezer{}
+	if err := f.show(from, at, f, f.name, fs.Options{MountOptions: fuse.MountOptions{FsName: "freezer", Name: "freezer"}}); err != nil {
+		return nil, err
 	}
-	// Nothing may be kept by the kernel, and nothing be read past this server.
-	options := fuse.MountOptions{FsName: "freezer", Name: "freezer", DisabledCapabilities: fuse.CAP_PASSTHROUGH}
-	f := &Freezer{at: at, RawFileSystem: fs.NewNodeFS(root, &fs.Options{MountOptions: options, NullPermissions: true})}
-	if f.server, err = fuse.NewServer(f, at, &options); err != nil {
-		return nil, fmt.Errorf("mount %s: %w", at, err)
-	}
-	go f.server.Serve()
-	return f, f.server.WaitMount()
+	return f, nil
 }
 
 // Close thaws, unmounts, and waits until the last process that used it has let go.
 func (f *Freezer) Close() error {
 	f.Thaw()
-	if err := lazyUnmount(f.at); err != nil {
-		return err
-	}
-	ended := make(chan struct{})
-	go func() {
-		defer close(ended)
-		f.server.Wait()
-	}()
-	select {
-	case <-ended:
-		return nil
-	case <-time.After(endLimit):
-		return fmt.Errorf("unmount %s: it is still in use", f.at)
-	}
+	return f.end()
 }
 
 // Freeze leaves every look and read from now on without an answer.
@@ -88,8 +64,8 @@ func (f *Freezer) Reading() bool {
 	return f.reads > 0
 }
 
-// look waits while the names are frozen.
-func (f *Freezer) look() {
+// name waits while the names are frozen.
+func (f *Freezer) name() {
 	f.mu.Lock()
 	frozen, names := f.frozen, f.names
 	f.mu.Unlock()
@@ -112,62 +88,8 @@ func (f *Freezer) read() {
 	f.mu.Unlock()
 }
 
-// Lookup implements fuse.RawFileSystem.
-func (f *Freezer) Lookup(cancel <-chan struct{}, header *fuse.InHeader, name string, out *fuse.EntryOut) fuse.Status {
-	f.look()
-	return f.RawFileSystem.Lookup(cancel, header, name, out)
-}
-
-// GetAttr implements fuse.RawFileSystem.
-func (f *Freezer) GetAttr(cancel <-chan struct{}, input *fuse.GetAttrIn, out *fuse.AttrOut) fuse.Status {
-	f.look()
-	return f.RawFileSystem.GetAttr(cancel, input, out)
-}
-
-// Open implements fuse.RawFileSystem.
-func (f *Freezer) Open(cancel <-chan struct{}, input *fuse.OpenIn, out *fuse.OpenOut) fuse.Status {
-	f.look()
-	return f.RawFileSystem.Open(cancel, input, out)
-}
-
 // Read implements fuse.RawFileSystem.
 func (f *Freezer) Read(cancel <-chan struct{}, input *fuse.ReadIn, buf []byte) (fuse.ReadResult, fuse.Status) {
 	f.read()
 	return f.RawFileSystem.Read(cancel, input, buf)
-}
-
-// OpenDir implements fuse.RawFileSystem.
-func (f *Freezer) OpenDir(cancel <-chan struct{}, input *fuse.OpenIn, out *fuse.OpenOut) fuse.Status {
-	f.look()
-	return f.RawFileSystem.OpenDir(cancel, input, out)
-}
-
-// ReadDir implements fuse.RawFileSystem.
-func (f *Freezer) ReadDir(cancel <-chan struct{}, input *fuse.ReadIn, out *fuse.DirEntryList) fuse.Status {
-	f.look()
-	return f.RawFileSystem.ReadDir(cancel, input, out)
-}
-
-// ReadDirPlus implements fuse.RawFileSystem.
-func (f *Freezer) ReadDirPlus(cancel <-chan struct{}, input *fuse.ReadIn, out *fuse.DirEntryList) fuse.Status {
-	f.look()
-	return f.RawFileSystem.ReadDirPlus(cancel, input, out)
-}
-
-// StatFs implements fuse.RawFileSystem.
-func (f *Freezer) StatFs(cancel <-chan struct{}, header *fuse.InHeader, out *fuse.StatfsOut) fuse.Status {
-	f.look()
-	return f.RawFileSystem.StatFs(cancel, header, out)
-}
-
-// Create implements fuse.RawFileSystem.
-func (f *Freezer) Create(cancel <-chan struct{}, input *fuse.CreateIn, name string, out *fuse.CreateOut) fuse.Status {
-	f.look()
-	return f.RawFileSystem.Create(cancel, input, name, out)
-}
-
-// Rename implements fuse.RawFileSystem.
-func (f *Freezer) Rename(cancel <-chan struct{}, input *fuse.RenameIn, from, to string) fuse.Status {
-	f.look()
-	return f.RawFileSystem.Rename(cancel, input, from, to)
 }
