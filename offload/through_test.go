@@ -109,6 +109,16 @@ func TestWhatIsReadPastTheDiskIsBoundedAndForgotten(t *testing.T) {
 	if n := held(); n > panesMax {
 		t.Errorf("%d pieces are in memory", n)
 	}
+	d.eventually("nobody uses a piece", func() bool { // what brings one lets go of it after its readers have it
+		d.m.panes.mu.Lock()
+		defer d.m.panes.mu.Unlock()
+		for _, w := range d.m.panes.all {
+			if w.refs > 0 {
+				return false
+			}
+		}
+		return true
+	})
 	d.m.panes.mu.Lock()
 	for _, w := range d.m.panes.all {
 		w.used = w.used.Add(-paneIdle) // as if it were later
