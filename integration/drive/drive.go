@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"time"
 )
@@ -104,9 +105,10 @@ func (d *Drive) JSON(into any, args ...string) error {
 	return nil
 }
 
-// Log returns the last part of the daemon's log, for failure messages.
+// Log returns the last part of the daemon's log, and what it complained of before that, for failure messages.
 func (d *Drive) Log() string {
 	const keep = 8 << 10
+	complaint := regexp.MustCompile(`(?m)^.*level=(WARN|ERROR).*\n`)
 	var all strings.Builder
 	err := filepath.WalkDir(d.Home, func(path string, e os.DirEntry, err error) error {
 		if err != nil || e.IsDir() || !strings.HasSuffix(path, ".log") {
@@ -117,7 +119,9 @@ func (d *Drive) Log() string {
 		if err != nil {
 			return err
 		}
-		fmt.Fprintf(&all, "%s:\n%s\n", path, text[max(0, len(text)-keep):])
+		before, tail := text[:max(0, len(text)-keep)], text[max(0, len(text)-keep):]
+		complaints := bytes.Join(complaint.FindAll(before, -1), nil)
+		fmt.Fprintf(&all, "%s:\n%s...\n%s\n", path, complaints[max(0, len(complaints)-keep):], tail)
 		return nil
 	})
 	if err != nil {
