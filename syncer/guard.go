@@ -84,7 +84,15 @@ func (l *leg) weigh(
 			return err
 		}
 		n, all = p.Done+waiting, p.Objects
-		p.Held = n > int64(count) && n*100 > all*int64(percent)
+		many := func() bool { return n > int64(count) && n*100 > all*int64(percent) }
+		if many() { // of those, too, that have come since it began
+			now, err := tx.CountBindings(l.id)
+			if err != nil {
+				return err
+			}
+			all = max(all, p.Done+now)
+		}
+		p.Held = many()
 		return nil
 	})
 	if err == nil && p != was {

@@ -216,6 +216,43 @@ func TestDeletionsThatAreNoPurgeAreNotHeld(t *testing.T) {
 	})
 }
 
+// TestWhatHasComeSinceAPurgeBeganCounts deletes a few files of many, most of which were made soon after the first was deleted.
+func TestWhatHasComeSinceAPurgeBeganCounts(t *testing.T) {
+	for name, side := range map[string]struct {
+		write  func(r *rig, p string)
+		remove func(r *rig, p string)
+	}{
+		"made in the drive":    {func(r *rig, p string) { r.write(p, "1") }, (*rig).remove},
+		"made at the endpoint": {func(r *rig, p string) { r.far(0).write(p, "1") }, func(r *rig, p string) { r.far(0).remove(p) }},
+	} {
+		t.Run(name, func(t *testing.T) {
+			purgeRig(t, func(t *testing.T, r *rig, l *leg, names []string) {
+				r.e.LocalGuardCount, r.e.LocalGuardPercent, r.e.GuardCount, r.e.GuardPercent = 10, 20, 10, 20
+				side.remove(r, names[0])
+				r.settle()
+				for i := range 60 {
+					side.write(r, fmt.Sprintf("new%02d", i))
+				}
+				r.settle()
+				for i := range 20 {
+					side.remove(r, fmt.Sprintf("new%02d", i))
+				}
+				r.settle()
+				if got := len(r.agree()); got != 99 {
+					t.Errorf("%d files are left, of 119 of which 20 were deleted", got)
+				}
+				for i := range 25 { // of 99
+					side.remove(r, fmt.Sprintf("new%02d", 20+i))
+				}
+				r.must(r.cycle(l))
+				if _, state, _, err := l.standing(); err != nil || state != SyncHeld {
+					t.Errorf("too many are %s, %v", state, err)
+				}
+			})
+		})
+	}
+}
+
 // TestDeletionsThatAreSeenOneByOneAreHeldTogether deletes all files of an endpoint, and has each deletion followed before the next.
 func TestDeletionsThatAreSeenOneByOneAreHeldTogether(t *testing.T) {
 	purgeRig(t, func(t *testing.T, r *rig, l *leg, names []string) {
