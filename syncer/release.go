@@ -82,7 +82,7 @@ func (l *leg) seekProof(ctx context.Context, it cache.Item) bool {
 	if err != nil || n.Kind != cache.File || !n.Hash.Known() || b.LocalVersion != n.Version || remote.Proof(b.Proof) >= remote.ProofStrong {
 		return false
 	}
-	if err := (holder{to, b}).prove(ctx, n.Hash); err != nil {
+	if err := (holder{l: to, binding: b}).prove(ctx, n.Hash); err != nil {
 		l.e.log.Debug("the archive does not prove what it stores", "conduit", l.conduitRow().Name, "item", it.ID, "error", err)
 		return false
 	}

@@ -18,6 +18,7 @@ import (
 type holder struct {
 	l       *leg
 	binding cache.Binding
+	at      remote.ItemID // where it was last looked for
 }
 
 // holders finds the endpoints that have a version, those that can be reached first.
@@ -47,10 +48,10 @@ func (e *Engine) holdersIn(tx *cache.Tx, ino cache.Ino, version uint64) ([]holde
 				continue
 			}
 			if l.opened() == nil {
-				away = append(away, holder{l, b})
+				away = append(away, holder{l: l, binding: b})
 				continue
 			}
-			out = append(out, holder{l, b})
+			out = append(out, holder{l: l, binding: b})
 		}
 	}
 	return append(out, away...), nil
@@ -96,7 +97,7 @@ func (e *Engine) Fetch(
 	for _, h := range list {
 		r, rerr := h.read(ctx, off, n)
 		if rerr == nil {
-			return &copyStream{r, h.l}, h.binding.ID, nil
+			return &fetchStream{ctx: ctx, h: h, body: r, off: off, left: n}, h.binding.ID, nil
 		}
 		err = &readError{h.l, rerr}
 	}
@@ -118,6 +119,53 @@ func (b *copyStream) Read(p []byte) (int, error) {
 	return n, err
 }
 
+// fetchStream reads a version from one endpoint. A write of ours that moves the object, or changes its time or mode, does not
+// end it: it goes on behind what it gave, as the version is the same.
+type fetchStream struct {
+	ctx       context.Context
+	h         holder
+	body      io.ReadCloser
+	off, left int64 // of what is to come; left below 0: up to the end
+}
+
+// Read implements io.Reader.
+func (s *fetchStream) Read(p []byte) (int, error) {
+	for {
+		n, err := s.body.Read(p)
+		s.off += int64(n)
+		if s.left >= 0 {
+			s.left -= int64(n)
+		}
+		switch {
+		case err == nil || err == io.EOF:
+			return n, err
+		case n > 0:
+			return n, nil // what failed behind some bytes fails again
+		}
+		again := false
+		if isAny(err, surprises) {
+			var werr error
+			if again, werr = s.h.await(s.ctx); werr != nil {
+				return 0, &readError{s.h.l, werr}
+			}
+		}
+		if !again {
+			return 0, &readError{s.h.l, s.h.l.readFailed(err)}
+		}
+		body, err := s.h.read(s.ctx, s.off, s.left)
+		if err != nil {
+			return 0, &readError{s.h.l, err}
+		}
+		if err := s.body.Close(); err != nil {
+			s.h.l.e.log.Debug("close of a stream that was overtaken", "error", err)
+		}
+		s.body = body
+	}
+}
+
+// Close implements io.Closer.
+func (s *fetchStream) Close() error { return s.body.Close() }
+
 // among counts how often a holder is in a list.
 func (h holder) among(list []cache.BindingID) (n int) {
 	for _, id := range list {
@@ -130,17 +178,18 @@ func (h holder) among(list []cache.BindingID) (n int) {
 
 // read begins to read at the endpoint. An object that is not where it was, or not as it was, while a write of ours is on its
 // way, is looked for again when that is known to have happened or not.
-func (h holder) read(ctx context.Context, off, n int64) (io.ReadCloser, error) {
+func (h *holder) read(ctx context.Context, off, n int64) (io.ReadCloser, error) {
 	for {
 		ep, addr, err := h.reach(ctx)
 		if err != nil {
 			return nil, err
 		}
+		h.at = addr
 		r, err := ep.Read(ctx, addr, remote.Content(h.binding.Content), off, n)
 		if err == nil || !isAny(err, surprises) {
 			return r, h.l.readFailed(err)
 		}
-		again, werr := h.await(ctx, addr)
+		again, werr := h.await(ctx)
 		if werr != nil {
 			return nil, werr
 		}
@@ -153,9 +202,9 @@ func (h holder) read(ctx context.Context, off, n int64) (io.ReadCloser, error) {
 // writeMax is how long a reader waits for the outcome of a write under way.
 const writeMax = 30 * time.Second
 
-// await waits while a write is announced that may have moved or changed the object, which was looked for at addr, and nothing
-// of it is known. It reports whether it is worth looking again, and brings the holder up to date.
-func (h *holder) await(ctx context.Context, addr remote.ItemID) (again bool, err error) {
+// await waits while a write is announced that may have moved or changed the object, where it was looked for, and nothing of it
+// is known. It reports whether it is worth looking again, and brings the holder up to date.
+func (h *holder) await(ctx context.Context) (again bool, err error) {
 	wake, stop := h.l.e.Cache.Watch()
 	defer stop()
 	limit := time.NewTimer(writeMax)
@@ -163,7 +212,7 @@ func (h *holder) await(ctx context.Context, addr remote.ItemID) (again bool, err
 	for {
 		pending := false
 		err := h.l.e.Cache.View(func(tx *cache.Tx) (err error) {
-			if again, err = h.renew(tx, addr); err != nil || again {
+			if again, err = h.renew(tx); err != nil || again {
 				return err
 			}
 			pending, err = h.l.moving(tx, h.binding.ID)
@@ -184,7 +233,7 @@ func (h *holder) await(ctx context.Context, addr remote.ItemID) (again bool, err
 
 // renew takes over the base as it is now, if it still is of the same version, and reports whether that is another place or
 // another token.
-func (h *holder) renew(tx *cache.Tx, addr remote.ItemID) (bool, error) {
+func (h *holder) renew(tx *cache.Tx) (bool, error) {
 	b, ok, err := tx.Binding(h.binding.ID)
 	if err != nil || !ok || b.LocalVersion != h.binding.LocalVersion {
 		return false, err
@@ -193,7 +242,7 @@ func (h *holder) renew(tx *cache.Tx, addr remote.ItemID) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	other := now != addr || b.Content != h.binding.Content
+	other := now != h.at || b.Content != h.binding.Content
 	h.binding = b
 	return other, nil
 }

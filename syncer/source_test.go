@@ -1,11 +1,13 @@
 package syncer
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"io"
 	"syscall"
 	"testing"
+	"time"
 
 	"lukechampine.com/blake3"
 
@@ -87,6 +89,59 @@ func TestWhatIsShunnedIsAskedLast(t *testing.T) {
 	r.script.Add(faulty.Rule{Method: faulty.Read, Nth: 1, Err: remote.ErrUnavailable})
 	if got := fetch(first); got != first {
 		t.Error("where no other can be read, the one that is shunned was not")
+	}
+}
+
+// TestAFetchGoesOnWhenTheObjectIsMovedByUs has the drive move a file at the endpoint in the middle of its fetch, or another program
+// change it: only another version ends the fetch.
+func TestAFetchGoesOnWhenTheObjectIsMovedByUs(t *testing.T) {
+	move := func(r *rig) { r.move("d", "e"); r.settle() }
+	for name, c := range map[string]struct {
+		meanwhile func(r *rig)
+		reply     chan struct{} // the move waits for it
+		want      string        // "": the fetch fails
+	}{
+		"moved":               {meanwhile: move, want: "bytes"},
+		"being moved":         {meanwhile: move, want: "bytes", reply: make(chan struct{})},
+		"edited by a program": {meanwhile: func(r *rig) { r.far(0).write("d/f", "other") }},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			r, _ := twoDirectories(t, "d/f")
+			r.far(0).write("d/f", "bytes")
+			r.settle()
+			n := r.find("d/f").Node
+			r.script.Add(faulty.Rule{Method: faulty.Read, Nth: 1, Cut: 2, CutErr: remote.ErrChanged})
+			body, _, err := r.e.Fetch(context.Background(), n.Ino, n.Version, 0, -1, nil)
+			r.must(err)
+			under, done := make(chan struct{}), make(chan struct{})
+			if c.reply != nil {
+				r.script.Add(faulty.Rule{Method: faulty.Update, Nth: 1, Before: func() { close(under); <-c.reply }})
+			}
+			go func() {
+				defer close(done)
+				c.meanwhile(r)
+			}()
+			if c.reply == nil {
+				<-done
+			} else {
+				<-under
+				first := make([]byte, 2)
+				_, err := io.ReadFull(body, first)
+				r.must(err)
+				body = struct {
+					io.Reader
+					io.Closer
+				}{io.MultiReader(bytes.NewReader(first), body), body}
+				time.AfterFunc(10*time.Millisecond, func() { close(c.reply) })
+			}
+			text, err := io.ReadAll(body)
+			<-done
+			r.must(body.Close())
+			if c.want == "" && !errors.Is(err, remote.ErrChanged) || c.want != "" && (err != nil || string(text) != c.want) {
+				t.Errorf("read %q: %v", text, err)
+			}
+		})
 	}
 }
 

@@ -1,6 +1,7 @@
 package faulty
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -97,7 +98,7 @@ func (e *Endpoint) Read(ctx context.Context, id remote.ItemID, v remote.Content,
 	return through(ctx, e, Call{Method: Read, ID: id}, func(r Rule) (io.ReadCloser, error) {
 		body, err := e.next.Read(ctx, id, v, off, n)
 		if err == nil && r.Cut > 0 {
-			return &cut{ReadCloser: body, left: r.Cut}, nil
+			return &cut{ReadCloser: body, left: r.Cut, err: cmp.Or(r.CutErr, error(remote.ErrUnavailable))}, nil
 		}
 		return body, err
 	})
@@ -107,11 +108,12 @@ func (e *Endpoint) Read(ctx context.Context, id remote.ItemID, v remote.Content,
 type cut struct {
 	io.ReadCloser
 	left int64
+	err  error
 }
 
 func (c *cut) Read(p []byte) (int, error) {
 	if c.left == 0 {
-		return 0, fmt.Errorf("read file: %w", remote.ErrUnavailable)
+		return 0, fmt.Errorf("read file: %w", c.err)
 	}
 	n, err := c.ReadCloser.Read(p[:min(int64(len(p)), c.left)])
 	c.left -= int64(n)

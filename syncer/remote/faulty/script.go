@@ -50,8 +50,9 @@ type Rule struct {
 	Then   func()          // runs when the call has taken effect, before its reply
 	After  error           // returned although the call took effect: the reply is lost
 	// Cut breaks a List off after that many entries (the next page gives
-	// ErrUnavailable), a Read after that many bytes; 0: not at all.
-	Cut int64
+	// ErrUnavailable), a Read after that many bytes; 0: not at all. CutErr is what the read then gives; nil: ErrUnavailable.
+	Cut    int64
+	CutErr error
 }
 
 // Script holds rules and records calls. The zero Script lets everything pass.
