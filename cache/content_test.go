@@ -268,7 +268,7 @@ func TestASettleThatFailedIsMadeUpFor(t *testing.T) {
 	write(t, o, "12345", 0)
 	open, w := create(t, c, "open")
 	// The handle goes as by a last close whose transaction failed.
-	c.files.closeWriter(o.st)
+	c.files.closeWriter(o.st, o.as)
 	if err := c.letGo(o.st); err != nil {
 		t.Fatal(err)
 	}
@@ -687,7 +687,7 @@ func TestSwapAndDropExcludeEverybodyAndNeverWait(t *testing.T) {
 	}
 	var busy *BusyError
 	_, err = c.TrySwap(n.Ino)
-	if wantErr(t, err, ErrBusy); !errors.As(err, &busy) || busy.Use != (Use{1, 1}) {
+	if wantErr(t, err, ErrBusy); !errors.As(err, &busy) || busy.Use != (Use{Readers: 1, Writers: 1}) {
 		t.Fatalf("got %v", err)
 	}
 	want(t, "open writers", c.OpenWriters(n.Ino), true)

@@ -32,7 +32,7 @@ var ErrSource = errors.New("file could not be copied")
 // node. src is neither changed nor closed. ErrStale: the node has another version by now, or all of it is here. ErrSource: src
 // cannot be read, or ends before the version would. ErrNoSpace: there is no room for the copy. Or ctx's own.
 func (c *Cache) Draft(ctx context.Context, ino Ino, version uint64, src *os.File) (*Draft, error) {
-	st, err := c.hold(ino, false)
+	st, err := c.hold(ino, reads)
 	if err != nil {
 		return nil, fmt.Errorf("copy for node %d: %w", ino, err)
 	}

@@ -24,9 +24,9 @@ func (t *fileTable) freeze(ino Ino) (use Use, release func() *fileState) {
 	st := t.get(ino)
 	if st.excl != nil {
 		// The transaction froze it before, or a drop holds it: that one looks at the version again in its own transaction.
-		return Use{max(0, st.readers-1), st.writers}, func() *fileState { return nil }
+		return Use{max(0, st.readers-1), st.writers, st.brief}, func() *fileState { return nil }
 	}
-	use = Use{st.readers, st.writers}
+	use = st.use()
 	done := make(chan struct{})
 	st.excl = done
 	if use == (Use{}) {

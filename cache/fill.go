@@ -39,7 +39,7 @@ type Fill struct {
 
 // Fill begins to fill the given version. ErrStale: the node has another by now. What is present already stays.
 func (c *Cache) Fill(ino Ino, version uint64) (*Fill, error) {
-	st, err := c.hold(ino, false)
+	st, err := c.hold(ino, reads)
 	if err != nil {
 		return nil, fmt.Errorf("fill node %d: %w", ino, err)
 	}

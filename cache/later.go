@@ -39,7 +39,7 @@ func (o *OpenFile) CloseLater(patience time.Duration, done func(error)) {
 		done(err)
 		return
 	}
-	if !o.write || !o.c.files.closeWriter(o.st) {
+	if o.as == reads || !o.c.files.closeWriter(o.st, o.as) {
 		done(o.c.letGo(o.st))
 		return
 	}

@@ -19,8 +19,8 @@ import (
 // exclude everybody: they are granted only when nobody holds the lease, never wait for a holder, and are held for the
 // length of a transaction, so that those who come meanwhile wait for them.
 
-// Use counts the holders of a node's lease.
-type Use struct{ Readers, Writers int }
+// Use counts the holders of a node's lease. Brief of the writers will have let go in a moment, whatever programs do.
+type Use struct{ Readers, Writers, Brief int }
 
 // BusyError is the ErrBusy of a lease that others hold.
 type BusyError struct{ Use }
@@ -45,6 +45,7 @@ type fileState struct {
 
 	// Guarded by fileTable.mu.
 	readers, writers int
+	brief            int           // of the writers: see HoldBriefly
 	excl             chan struct{} // not nil while a swap or drop is under way; closed at its end
 	orphan           bool          // the last name went while it was in use
 
@@ -73,13 +74,13 @@ func (t *fileTable) find(ino Ino) *fileState {
 }
 
 // acquire takes the lease shared. It waits for a swap or drop under way.
-func (t *fileTable) acquire(ino Ino, write bool) *fileState {
+func (t *fileTable) acquire(ino Ino, as holding) *fileState {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	for {
 		st := t.get(ino)
 		if st.excl == nil {
-			st.count(write, 1)
+			st.count(as, 1)
 			return st
 		}
 		done := st.excl
@@ -101,11 +102,25 @@ func (t *fileTable) get(ino Ino) *fileState {
 	return st
 }
 
-func (st *fileState) count(write bool, n int) {
-	if write {
-		st.writers += n
-	} else {
+// holding is as what a holder holds a lease.
+type holding int
+
+const (
+	reads  holding = iota
+	writes         // until the program closes the file
+	brief          // as who writes, for a moment: see HoldBriefly
+)
+
+// count counts a holder in (n is 1) or out (-1). fileTable.mu is held.
+func (st *fileState) count(as holding, n int) {
+	switch as {
+	case reads:
 		st.readers += n
+	case brief:
+		st.brief += n
+		fallthrough
+	case writes:
+		st.writers += n
 	}
 }
 
@@ -127,11 +142,11 @@ func (t *fileTable) forget(st *fileState) {
 }
 
 // closeWriter turns a write handle into a read handle and tells whether it was the last that writes.
-func (t *fileTable) closeWriter(st *fileState) (last bool) {
+func (t *fileTable) closeWriter(st *fileState, as holding) (last bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	st.writers--
-	st.readers++
+	st.count(as, -1)
+	st.count(reads, 1)
 	return st.writers == 0
 }
 
@@ -160,7 +175,7 @@ func (t *fileTable) exclusive(ino Ino) (*fileState, error) {
 		if st.excl != nil {
 			return nil, &BusyError{Use{Writers: 1}}
 		}
-		return nil, &BusyError{Use{st.readers, st.writers}}
+		return nil, &BusyError{st.use()}
 	}
 	st := t.get(ino)
 	st.excl = make(chan struct{})
@@ -174,6 +189,9 @@ func (t *fileTable) endExclusive(st *fileState) {
 	delete(t.m, st.ino)
 	close(st.excl)
 }
+
+// use counts the holders. fileTable.mu is held.
+func (st *fileState) use() Use { return Use{st.readers, st.writers, st.brief} }
 
 // sole reports whether a state has no holder but one.
 func (t *fileTable) sole(st *fileState) bool {
@@ -214,8 +232,12 @@ func (c *Cache) claim(ino Ino) (release func(), free bool) {
 
 // InUse counts who has the node open, is filling it, or reads a snapshot of it.
 func (c *Cache) InUse(ino Ino) Use {
-	r, w := c.files.openCount(ino)
-	return Use{r, w}
+	c.files.mu.Lock()
+	defer c.files.mu.Unlock()
+	if st := c.files.m[ino]; st != nil {
+		return st.use()
+	}
+	return Use{}
 }
 
 // OpenWriters reports whether the node is open for writing.
@@ -225,11 +247,11 @@ func (c *Cache) OpenWriters(ino Ino) bool {
 }
 
 // hold takes the lease shared and loads the node's state. Every successful hold is ended by one letGo.
-func (c *Cache) hold(ino Ino, write bool) (*fileState, error) {
-	st := c.files.acquire(ino, write)
+func (c *Cache) hold(ino Ino, as holding) (*fileState, error) {
+	st := c.files.acquire(ino, as)
 	if err := c.load(st); err != nil {
-		if write {
-			c.files.closeWriter(st)
+		if as != reads {
+			c.files.closeWriter(st, as)
 		}
 		return nil, errors.Join(err, c.letGo(st))
 	}

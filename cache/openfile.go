@@ -12,10 +12,10 @@ import (
 // OpenFile is an open handle on a node's bytes. Its methods are safe for concurrent use until Close. It holds the node's
 // lease: the version under a reader never changes except by writes through other handles.
 type OpenFile struct {
-	c     *Cache
-	st    *fileState
-	write bool
-	done  bool
+	c    *Cache
+	st   *fileState
+	as   holding
+	done bool
 }
 
 // OpenFile opens a file for reading, or for reading and writing. It never needs the bytes to be here. It waits while a
@@ -31,12 +31,26 @@ func (c *Cache) OpenFileFor(ino Ino, write bool, pid uint32) (*OpenFile, error) 
 		}
 	}
 	c.settleWaiting(ino)
-	st, err := c.hold(ino, write)
+	as := reads
+	if write {
+		as = writes
+	}
+	st, err := c.hold(ino, as)
 	if err != nil {
 		return nil, fmt.Errorf("open node %d: %w", ino, err)
 	}
 	c.used.opened(ino, pid)
-	return &OpenFile{c: c, st: st, write: write}, nil
+	return &OpenFile{c: c, st: st, as: as}, nil
+}
+
+// HoldBriefly holds a file for an open that is under way, as one who writes does: no other version takes its place. The caller
+// lets go within a moment, so that whoever minds may wait for it.
+func (c *Cache) HoldBriefly(ino Ino) (*OpenFile, error) {
+	st, err := c.hold(ino, brief)
+	if err != nil {
+		return nil, fmt.Errorf("hold node %d: %w", ino, err)
+	}
+	return &OpenFile{c: c, st: st, as: brief}, nil
 }
 
 // Node reads the node with live size and mtime.
@@ -145,7 +159,7 @@ func (o *OpenFile) MarkWrite() error {
 // change runs f, which changes bytes of a full and marked backing file, next to other changes and reads.
 func (o *OpenFile) change(f func(*backing) (int, error)) (int, error) {
 	st := o.st
-	if !o.write {
+	if o.as == reads {
 		return 0, fmt.Errorf("write node %d: handle is for reading: %w", st.ino, ErrInvalid)
 	}
 	st.op.RLock()
@@ -176,7 +190,7 @@ func (o *OpenFile) change(f func(*backing) (int, error)) (int, error) {
 func (o *OpenFile) Truncate(size int64) error {
 	st := o.st
 	switch {
-	case !o.write || size < 0:
+	case o.as == reads || size < 0:
 		return fmt.Errorf("truncate node %d: %w", st.ino, ErrInvalid)
 	case o.unchanged(size):
 		return nil
@@ -245,7 +259,7 @@ func (o *OpenFile) Close() error {
 		return err
 	}
 	var err error
-	if o.write && o.c.files.closeWriter(o.st) {
+	if o.as != reads && o.c.files.closeWriter(o.st, o.as) {
 		err = o.c.leftHeld(o.c.settleLast(o.st))
 	}
 	if err := errors.Join(err, o.c.letGo(o.st)); err != nil {

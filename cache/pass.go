@@ -140,7 +140,7 @@ func (u *untouched) still(info fileInfo, now int64) bool {
 // MarkPassed makes the index ready for what is written through the backing file from outside, before it is handed out.
 func (o *OpenFile) MarkPassed() error {
 	st := o.st
-	if !o.write {
+	if o.as == reads {
 		return fmt.Errorf("pass node %d: handle is for reading: %w", st.ino, ErrInvalid)
 	}
 	st.op.Lock()

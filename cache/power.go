@@ -174,7 +174,7 @@ func (c *Cache) keepRemoving(ctx context.Context) error {
 // SyncContent makes the bytes of a node durable, with the name of their file, if they are not for certain: before they
 // take the place of others, here or at an endpoint. A node without local bytes has nothing to make durable.
 func (c *Cache) SyncContent(ino Ino) error {
-	st, err := c.hold(ino, false)
+	st, err := c.hold(ino, reads)
 	if err == nil {
 		err = errors.Join(c.syncContent(st), c.letGo(st))
 	}

@@ -252,7 +252,7 @@ func (c *Cache) settleLeft(ctx context.Context) error {
 			if c.OpenWriters(after) {
 				continue
 			}
-			st, err := c.hold(after, false)
+			st, err := c.hold(after, reads)
 			if errors.Is(err, ErrNotFound) {
 				continue
 			}

@@ -24,7 +24,7 @@ type Snapshot struct {
 // Snapshot opens the given version. ErrBusy: the file is open for writing. ErrStale: it has another version by now.
 // ErrNotLocal: its bytes are not all here.
 func (c *Cache) Snapshot(ino Ino, version uint64) (*Snapshot, error) {
-	st, err := c.hold(ino, false)
+	st, err := c.hold(ino, reads)
 	if err != nil {
 		return nil, fmt.Errorf("snapshot node %d: %w", ino, err)
 	}
@@ -150,7 +150,7 @@ func (s *Snapshot) Close() error {
 // MarkSent records that an endpoint has proved that it stores this version: the backing file needs no rescue any more. A
 // version that was overtaken is left alone.
 func (c *Cache) MarkSent(ino Ino, version uint64) error {
-	st, err := c.hold(ino, false)
+	st, err := c.hold(ino, reads)
 	if err != nil {
 		return fmt.Errorf("mark node %d as sent: %w", ino, err)
 	}

@@ -116,7 +116,7 @@ func (d *drive) find(parent cache.Ino, name string, thread uint32) (e cache.Entr
 		if err != nil || e.Node.Kind != cache.File || e.Ino == kept || !d.retries.on(thread) {
 			break
 		}
-		of, kerr := d.cache.OpenFileFor(e.Ino, true, thread)
+		of, kerr := d.cache.HoldBriefly(e.Ino)
 		if errors.Is(kerr, cache.ErrNotFound) {
 			continue // another one has its name by now
 		}

@@ -477,7 +477,16 @@ func (l *leg) standing() (wait time.Duration, state string, blocked []Blocked, e
 					return nil
 				}
 			}
+			passes := false
+			if it.Error == plan.WaitSettle.String() {
+				if passes, err = l.passes(tx, it); err != nil {
+					return err
+				}
+			}
 			switch {
+			case passes:
+				wait = max(wait, 10*time.Millisecond)
+				return nil
 			case it.Error == errDeleteHeld.Error() && state == SyncHeld:
 				return nil // one line tells of all
 			case it.Status == cache.ItemConflicted && it.Origin == cache.OriginLocal:
@@ -509,6 +518,22 @@ func (l *leg) standing() (wait time.Duration, state string, blocked []Blocked, e
 		})
 	})
 	return wait, state, blocked, err
+}
+
+// passes reports whether a file that was open for writing, or not settled, when an item was decided, is free again, or will be
+// in a moment.
+func (l *leg) passes(tx *cache.Tx, it cache.Item) (bool, error) {
+	d, err := itemDentry(tx, it)
+	if err != nil || d == 0 {
+		return false, err
+	}
+	e, err := tx.Dentry(d)
+	if err != nil {
+		return false, err
+	}
+	n, err := tx.Node(e.Ino)
+	use := l.e.Cache.InUse(e.Ino)
+	return use.Writers == use.Brief && !n.Writing, err
 }
 
 // unpark lets parked items and those that wait after a failure be tried again: a person asked.

@@ -209,3 +209,40 @@ func TestAllThatFailedIsTriedAgainWhenAPersonAsks(t *testing.T) {
 		t.Errorf("%d at least are left", len(left))
 	}
 }
+
+// TestSyncWaitsForAFileThatIsHeldForAMoment has a remote change meet a file that is held for an open that is under way: whoever
+// waits for the sync waits for that, too, but not for a program that has the file open for writing.
+func TestSyncWaitsForAFileThatIsHeldForAMoment(t *testing.T) {
+	each(t, func(t *testing.T, r *rig, f *far) {
+		l := r.legs()[0]
+		f.write("f", "old")
+		r.settle()
+		r.read("f")
+		e := r.find("f")
+		f.write("f", "newer")
+
+		brief, err := r.c.HoldBriefly(e.Ino)
+		r.must(err)
+		r.must(r.cycle(l))
+		waits := func(when string, want bool) {
+			t.Helper()
+			wait, state, blocked, err := l.standing()
+			r.must(err)
+			if (wait > 0) != want || (state == SyncDone) != want || (len(blocked) == 0) != want {
+				t.Errorf("%s: wait %v, %s, %+v", when, wait, state, blocked)
+			}
+		}
+		waits("while it is held for a moment", true)
+		program, err := r.c.OpenFile(e.Ino, true)
+		r.must(err)
+		waits("while a program has it open as well", false)
+		r.must(brief.Close())
+		waits("while a program has it open", false)
+		r.must(program.Close())
+		waits("when nobody has it any more", true)
+		r.must(r.cycle(l))
+		if _, state, blocked, err := l.standing(); err != nil || state != SyncDone || len(blocked) > 0 || r.read("f") != "newer" {
+			t.Errorf("at the end: %s, %+v, %v", state, blocked, err)
+		}
+	})
+}
