@@ -123,6 +123,9 @@ func (m *Manager) transfer(ctx context.Context, t cache.Transfer, answers bool) 
 		err = m.Prepare(t.Ino)
 	}
 	if err == nil {
+		err = m.Hydrator.room() // those behind one that found none rest, too
+	}
+	if err == nil {
 		err = m.fetchNow(ctx, t)
 	}
 	return err

@@ -315,6 +315,7 @@ func TestBackoffGrowsToItsLimits(t *testing.T) {
 		{30, failed, 0.5, maxBackoff},
 		{1000, failed, 1, maxBackoff * 5 / 4},
 		{30, ErrUnreachable, 0.5, unreachableBackoff},
+		{30, cache.ErrNoSpace, 0.5, unreachableBackoff},
 	} {
 		if got := backoff(c.n, c.err, c.luck); got != c.want {
 			t.Errorf("backoff(%d, %v, %v) is %v, want %v", c.n, c.err, c.luck, got, c.want)

@@ -13,7 +13,7 @@ import (
 )
 
 // Failed transfers are tried again for ever, after a second, then two, and so on up to the first; while no endpoint is
-// reachable, which ends without notice, up to the second.
+// reachable or the local disk is full, which ends without notice, up to the second.
 const (
 	maxBackoff         = 15 * time.Minute
 	unreachableBackoff = 30 * time.Second
@@ -313,7 +313,7 @@ func (m *Manager) conclude(tx *cache.Tx, t cache.Transfer, err error) error {
 // backoff is how long a transfer rests after its n-th failure; luck of 0 to 1 spreads it by a quarter either way.
 func backoff(n int, err error, luck float64) time.Duration {
 	limit := maxBackoff
-	if errors.Is(err, ErrUnreachable) {
+	if errors.Is(err, ErrUnreachable) || errors.Is(err, cache.ErrNoSpace) {
 		limit = unreachableBackoff
 	}
 	d := limit
