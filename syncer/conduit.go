@@ -151,9 +151,19 @@ func (e *Engine) CreateConduit(ctx context.Context, s Spec) (cache.Conduit, erro
 	return d.cd, e.reload()
 }
 
+// completed is a spec with what nobody said in it as it was configured.
+func (e *Engine) completed(s Spec) Spec {
+	s.Strategy = cmp.Or(s.Strategy, e.Strategy)
+	s.Parallel = cmp.Or(s.Parallel, e.Options.Parallel)
+	if s.Rules == nil {
+		s.Rules = e.Rules
+	}
+	return s
+}
+
 // drafted is the draft of a spec whose endpoints were looked at.
 func (e *Engine) drafted(ctx context.Context, s Spec) (*draft, error) {
-	d, err := s.draft()
+	d, err := e.completed(s).draft()
 	if err != nil {
 		return nil, err
 	}

@@ -33,6 +33,10 @@ type Options struct {
 	GuardCount, GuardPercent int
 	// Likewise for what is deleted in the drive: that is a person's own. 0: 1000 and 50.
 	LocalGuardCount, LocalGuardPercent int
+	// Strategy, Rules and Parallel are those of conduits that are made without. "": conflict-file; 0: 3.
+	Strategy string
+	Rules    []cache.Rule
+	Parallel int
 	// Merge merges two changes of a text that both sides had; false: they cannot be. nil: nothing is merged.
 	Merge func(base, ours, theirs []byte) ([]byte, bool)
 	// UID and GID own what arrives from endpoints.

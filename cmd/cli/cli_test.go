@@ -95,7 +95,7 @@ func TestHelpListsExactlyTheVerbsThatWork(t *testing.T) {
 		verbs = append(verbs, strings.Fields(line)[0])
 	}
 	want := []string{
-		"adopt", "completion", "conduit", "conflicts", "doctor", "du", "errors", "exclude", "fetch", "help", "history", "info", "ls", "mount",
+		"adopt", "completion", "conduit", "config", "conflicts", "doctor", "du", "errors", "exclude", "fetch", "help", "history", "info", "ls", "mount",
 		"offload", "online", "pause", "pin", "pins", "queue", "redundancy", "restore", "resume", "service", "status", "sync", "unmount", "unpin", "version", "why",
 	}
 	if !slices.Equal(verbs, want) {

@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"vdfs/cmd/config"
 	"vdfs/cmd/control"
 )
 
@@ -26,7 +27,7 @@ func (a *app) conduit() *cobra.Command {
 // policies and strategies are offered to the shell.
 var (
 	policies   = []string{"synchronize", "offload", "replicate", "archive"}
-	strategies = []string{"conflict-file", "newest", "largest", "local", "remote", "source", "target", "merge", "manual"}
+	strategies = config.Strategies
 )
 
 // choice are the flags of what can be chosen for a conduit, now and later.
@@ -39,7 +40,7 @@ type choice struct {
 
 func (c *choice) flags(cmd *cobra.Command) {
 	f := cmd.Flags()
-	f.StringVar(&c.strategy, "strategy", "", "who wins a conflict: conflict-file (the default: both are kept), "+strings.Join(strategies[1:], ", "))
+	f.StringVar(&c.strategy, "strategy", "", "who wins a conflict: conflict-file (both are kept; the default, unless conflict.default says another), "+strings.Join(strategies[1:], ", "))
 	f.StringVar(&c.cadence, "cadence", "", "when changes are sent: instant")
 	f.StringArrayVar(&c.rules, "rule", nil, "`PATTERN=STRATEGY` for the names, or with a slash the paths, that fit; the first that fits holds")
 	f.IntVar(&c.parallel, "parallel", 0, "how many `files` are copied at once; storages that gather small ones take more")
@@ -48,14 +49,14 @@ func (c *choice) flags(cmd *cobra.Command) {
 	_ = cmd.RegisterFlagCompletionFunc("cadence", cobra.FixedCompletions([]string{"instant"}, cobra.ShellCompDirectiveNoFileComp))
 }
 
-// ruleArgs reads rules as they are written on the command line. A pattern may have an equals sign, a strategy has none.
+// ruleArgs reads rules as they are written on the command line.
 func ruleArgs(args []string) (out []control.Rule, err error) {
 	for _, arg := range args {
-		i := strings.LastIndexByte(arg, '=')
-		if i <= 0 || i == len(arg)-1 {
+		pattern, strategy, ok := config.SplitRule(arg)
+		if !ok {
 			return nil, usageError(fmt.Sprintf("--rule %s: write PATTERN=STRATEGY, as in '*.txt=newest'", arg))
 		}
-		out = append(out, control.Rule{Pattern: arg[:i], Strategy: arg[i+1:]})
+		out = append(out, control.Rule{Pattern: pattern, Strategy: strategy})
 	}
 	return out, nil
 }

@@ -21,15 +21,17 @@ var ErrInvalid = errors.New("invalid configuration")
 
 // Config is what the owner of a drive wants. The zero value is not valid: start from Default.
 type Config struct {
-	Device  Device  `toml:"device"`
-	Sync    Sync    `toml:"sync"`
-	Cache   Cache   `toml:"cache"`
-	Hydrate Hydrate `toml:"hydrate"`
-	Mount   Mount   `toml:"mount"`
-	Offload Offload `toml:"offload"`
-	Guard   Guard   `toml:"guard"`
-	Trash   Trash   `toml:"trash"`
-	Log     Log     `toml:"log"`
+	Device   Device   `toml:"device"`
+	Sync     Sync     `toml:"sync"`
+	Conflict Conflict `toml:"conflict"`
+	Transfer Transfer `toml:"transfer"`
+	Cache    Cache    `toml:"cache"`
+	Hydrate  Hydrate  `toml:"hydrate"`
+	Mount    Mount    `toml:"mount"`
+	Offload  Offload  `toml:"offload"`
+	Guard    Guard    `toml:"guard"`
+	Trash    Trash    `toml:"trash"`
+	Log      Log      `toml:"log"`
 }
 
 // Device is this machine as other machines see it.
@@ -39,7 +41,8 @@ type Device struct {
 
 // Sync tunes the cycles of the syncer.
 type Sync struct {
-	Interval Duration `toml:"interval"` // fallback timer between looks at an endpoint; 1s to 24h, default 30s
+	Interval    Duration `toml:"interval"`    // fallback timer between looks at an endpoint; 1s to 24h, default 30s
+	Concurrency int      `toml:"concurrency"` // files that a new conduit copies at once; 1 to 64, default 3
 }
 
 // Cache says where local bytes live, and how many.
@@ -94,20 +97,31 @@ func (d *Duration) UnmarshalText(text []byte) error {
 	return nil
 }
 
-// MarshalText is the inverse of UnmarshalText.
-func (d Duration) MarshalText() ([]byte, error) { return []byte(time.Duration(d).String()), nil }
+// MarshalText is the inverse of UnmarshalText: "5m", not "5m0s".
+func (d Duration) MarshalText() ([]byte, error) {
+	text := time.Duration(d).String()
+	for _, zero := range []string{"m0s", "h0m"} {
+		if strings.HasSuffix(text, zero) {
+			text = text[:len(text)-2]
+		}
+	}
+	return []byte(text), nil
+}
 
 // Default is the configuration of a drive whose owner wrote none.
 func Default(hostname string) Config {
 	return Config{
-		Device:  Device{Name: hostname},
-		Sync:    Sync{Interval: Duration(30 * time.Second)},
-		Cache:   Cache{MaxSize: ByDisk},
-		Hydrate: Hydrate{Timeout: Duration(30 * time.Second)},
-		Offload: Offload{Enabled: true, FreeLow: ByDisk, FreeHigh: ByDisk, MinCopies: 1},
-		Guard:   Guard{MaxDeleteCount: 50, MaxDeletePercent: 25, MaxOwnDeleteCount: 1000, MaxOwnDeletePercent: 50},
-		Trash:   Trash{Retention: Duration(30 * 24 * time.Hour)},
-		Log:     Log{Level: "info"},
+		Device:   Device{Name: hostname},
+		Sync:     Sync{Interval: Duration(30 * time.Second), Concurrency: 3},
+		Conflict: Conflict{Default: "conflict-file"},
+		Transfer: Transfer{Concurrency: 16},
+		Cache:    Cache{MaxSize: ByDisk},
+		Hydrate:  Hydrate{Timeout: Duration(30 * time.Second)},
+		Mount:    Mount{Subtype: "sshfs"},
+		Offload:  Offload{Enabled: true, FreeLow: ByDisk, FreeHigh: ByDisk, MinCopies: 1},
+		Guard:    Guard{MaxDeleteCount: 50, MaxDeletePercent: 25, MaxOwnDeleteCount: 1000, MaxOwnDeletePercent: 50},
+		Trash:    Trash{Retention: Duration(30 * 24 * time.Hour)},
+		Log:      Log{Level: "info"},
 	}
 }
 
@@ -140,18 +154,44 @@ func parse(data []byte, c *Config) error {
 		return keyError(bad, strings.TrimPrefix(bad.Error(), "toml: "))
 	}
 	if err != nil {
-		return err
+		return blame(data, err)
 	}
 	return c.check()
 }
 
-// keyError says what is wrong with which key on which line, in one line.
+// blame names the key whose value gave an error that names none, as a value does that is neither text nor a number.
+func blame(data []byte, err error) error {
+	for _, k := range Keys() {
+		f := find(data, k)
+		if f.to == 0 {
+			continue
+		}
+		var c Config
+		alone := fmt.Sprintf("[%s]\n%s = %s\n", f.table, f.name, data[f.value:f.to])
+		if alone := toml.Unmarshal([]byte(alone), &c); alone != nil && alone.Error() == err.Error() {
+			return &lineError{1 + bytes.Count(data[:f.from], []byte("\n")), k.Name, err.Error()}
+		}
+	}
+	return err
+}
+
+// lineError says what is wrong with which key on which line, in one line.
+type lineError struct {
+	row  int
+	key  string // "": it is none
+	what string
+}
+
+func (e *lineError) Error() string {
+	if e.key != "" {
+		return fmt.Sprintf("line %d: %s: %s", e.row, e.key, e.what)
+	}
+	return fmt.Sprintf("line %d: %s", e.row, e.what)
+}
+
 func keyError(e *toml.DecodeError, what string) error {
 	row, _ := e.Position()
-	if key := strings.Join(e.Key(), "."); key != "" {
-		return fmt.Errorf("line %d: %s: %s", row, key, what)
-	}
-	return fmt.Errorf("line %d: %s", row, what)
+	return &lineError{row, strings.Join(e.Key(), "."), what}
 }
 
 // check refuses values out of range, naming the key.
@@ -165,6 +205,10 @@ func (c *Config) check() error {
 		return fmt.Errorf("cache.dir: %q is not an absolute path", c.Cache.Dir)
 	case c.Cache.MaxSize == 0:
 		return errors.New("cache.max_size: 0 would keep nothing; leave the key out for the default, or turn offload.enabled off for no limit")
+	case c.Sync.Concurrency < 1 || c.Sync.Concurrency > 64:
+		return errors.New("sync.concurrency: must be between 1 and 64")
+	case c.Transfer.Concurrency < 1 || c.Transfer.Concurrency > 256:
+		return errors.New("transfer.concurrency: must be between 1 and 256")
 	case c.Guard.MaxDeleteCount < 1:
 		return errors.New("guard.max_delete_count: must be 1 or more")
 	case c.Guard.MaxDeletePercent < 1 || c.Guard.MaxDeletePercent > 100:
@@ -178,6 +222,9 @@ func (c *Config) check() error {
 		return err
 	}
 	if err := c.checkNames(); err != nil {
+		return err
+	}
+	if err := c.Conflict.check(); err != nil {
 		return err
 	}
 	if !subtype.MatchString(c.Mount.Subtype) {
@@ -224,6 +271,9 @@ func within(key string, d Duration, least, most time.Duration) error {
 	}
 	return nil
 }
+
+// levels are the values of log.level.
+var levels = []string{"debug", "info", "warn", "error"}
 
 // LogLevel is log.level as slog has it.
 func (c *Config) LogLevel() (slog.Level, error) {

@@ -41,6 +41,12 @@ func TestEveryKeyIsReadIntoItsOwnField(t *testing.T) {
 name = "desk"
 [sync]
 interval = "5m"
+concurrency = 8
+[conflict]
+default = "newest"
+rules = ["*.md=merge", "a=b=local"]
+[transfer]
+concurrency = 5
 [cache]
 dir = "/big/vdfs/"
 max_size = "1.5GiB"
@@ -75,11 +81,13 @@ level = "debug"
 		t.Fatal(err)
 	}
 	want := Config{
-		Device:  Device{Name: "desk"},
-		Sync:    Sync{Interval: Duration(5 * time.Minute)},
-		Cache:   Cache{Dir: "/big/vdfs/", MaxSize: 3 << 29},
-		Hydrate: Hydrate{Timeout: Duration(7 * time.Second), Deny: []string{"scanner", "virus*"}, Allow: []string{"gthumb-thumbnailer"}},
-		Mount:   Mount{Subtype: "vdfs", Markers: []string{".nomedia"}},
+		Device:   Device{Name: "desk"},
+		Sync:     Sync{Interval: Duration(5 * time.Minute), Concurrency: 8},
+		Conflict: Conflict{Default: "newest", Rules: []string{"*.md=merge", "a=b=local"}},
+		Transfer: Transfer{Concurrency: 5},
+		Cache:    Cache{Dir: "/big/vdfs/", MaxSize: 3 << 29},
+		Hydrate:  Hydrate{Timeout: Duration(7 * time.Second), Deny: []string{"scanner", "virus*"}, Allow: []string{"gthumb-thumbnailer"}},
+		Mount:    Mount{Subtype: "vdfs", Markers: []string{".nomedia"}},
 		Offload: Offload{
 			FreeLow: 5000, FreeHigh: 6000, Idle: Duration(720 * time.Hour), KeepRecent: Duration(time.Hour), MinSize: 64 << 10,
 			Include: []string{"*.iso"}, Exclude: []string{"a*", "b*"}, MinCopies: 2,
@@ -106,10 +114,23 @@ func TestRefusalsNameTheKey(t *testing.T) {
 		"a pattern that is none":       {"[hydrate]\nallow = [\"[\"]\n", "hydrate.allow: \"[\" is not the name of a program"},
 		"a marker below the root":      {"[mount]\nmarkers = [\"a/b\"]\n", "mount.markers: \"a/b\" is not the name of a file"},
 		"a subtype of two words":       {"[mount]\nsubtype = \"a,b\"\n", "mount.subtype: \"a,b\" is not a word of letters, digits, . _ and -"},
+		"no copies at once":            {"[sync]\nconcurrency = 0\n", "sync.concurrency: must be between"},
+		"no fetches at once":           {"[transfer]\nconcurrency = 0\n", "transfer.concurrency: must be between"},
+		"a strategy that is none":      {"[conflict]\ndefault = \"mine\"\n", "conflict.default: \"mine\" is no strategy"},
+		"a rule without a strategy":    {"[conflict]\nrules = [\"*.md\"]\n", "conflict.rules: \"*.md\" is not PATTERN=STRATEGY"},
+		"a rule by no pattern":         {"[conflict]\nrules = [\"[=local\"]\n", "conflict.rules: \"[=local\" is not PATTERN=STRATEGY"},
+		"a rule that is none":          {"[conflict]\nrules = [\"*=mine\"]\n", "conflict.rules: \"*=mine\": choose"},
+		"a minimum by the disk":        {"[offload]\nmin_size = \"auto\"\n", "offload.min_size: auto is not a size"},
 		"an unknown key":               {"[sync]\nintervall = \"3s\"\n", "sync.intervall: unknown key"},
 		"an unknown table":             {"[synch]\ninterval = \"3s\"\n", "synch"},
 		"an unknown key at the top":    {"nam = 1\n", "nam: unknown key"},
 		"a number for a duration":      {"[sync]\ninterval = 30\n", "sync.interval"},
+		"a truth for a duration":       {"[sync]\ninterval = true\n", "line 2: sync.interval: \"true\" is not a duration"},
+		"a truth for a size":           {"cache = { max_size = false }\n", "line 1: cache.max_size: \"false\" is not a size"},
+		"a date for a size":            {"[cache]\nmax_size = 2026-01-01\n", "cache.max_size"},
+		"a list for a size":            {"[cache]\nmax_size = [1]\n", "cache.max_size"},
+		"a table for a list":           {"[hydrate.deny]\na = 1\n", "hydrate.deny"},
+		"a word for a table":           {"hydrate = 1\n", "hydrate"},
 		"a word for a duration":        {"[sync]\ninterval = \"soon\"\n", "sync.interval"},
 		"too short an interval":        {"[sync]\ninterval = \"1ms\"\n", "sync.interval: 1ms is not between"},
 		"too long a timeout":           {"[hydrate]\ntimeout = \"2h\"\n", "hydrate.timeout"},

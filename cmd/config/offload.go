@@ -27,6 +27,8 @@ func (o *Offload) check() error {
 	switch {
 	case o.FreeHigh != ByDisk && o.FreeLow != ByDisk && o.FreeHigh < o.FreeLow:
 		return fmt.Errorf("offload.free_high: %d bytes are less than offload.free_low", o.FreeHigh)
+	case o.MinSize == ByDisk:
+		return errors.New("offload.min_size: auto is not a size such as 5000000 or 50GiB")
 	case o.MinCopies < 1 || o.MinCopies > 16:
 		return errors.New("offload.min_copies: must be between 1 and 16")
 	}

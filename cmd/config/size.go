@@ -11,8 +11,10 @@ import (
 // Size is a number of bytes, written as a number or as in "50GiB", "1.5TiB" or "500MB".
 type Size int64
 
-// ByDisk stands for a size that follows from the disk, as its owner named none.
+// ByDisk stands for a size that follows from the disk, as its owner named none. It is written as "auto".
 const ByDisk Size = math.MinInt64
+
+const auto = "auto"
 
 var units = map[string]float64{
 	"": 1, "b": 1,
@@ -22,12 +24,31 @@ var units = map[string]float64{
 
 // UnmarshalText reads a size; upper and lower case are the same, and a space may stand before the unit.
 func (s *Size) UnmarshalText(text []byte) error {
+	if string(text) == auto {
+		*s = ByDisk
+		return nil
+	}
 	v, err := parseSize(strings.ReplaceAll(string(text), "_", "")) // as numbers are grouped in TOML
 	if err != nil {
 		return fmt.Errorf("%q is not a size such as 5000000 or 50GiB", text)
 	}
 	*s = Size(v)
 	return nil
+}
+
+// MarshalText is the inverse of UnmarshalText, in the largest unit of which it is a whole number.
+func (s Size) MarshalText() ([]byte, error) {
+	if s == ByDisk {
+		return []byte(auto), nil
+	}
+	n, unit := int64(s), ""
+	for _, larger := range []string{"KiB", "MiB", "GiB", "TiB"} {
+		if n == 0 || n%1024 != 0 {
+			break
+		}
+		n, unit = n/1024, larger
+	}
+	return []byte(strconv.FormatInt(n, 10) + unit), nil
 }
 
 // positive refuses a size below 0 that somebody wrote.

@@ -188,12 +188,11 @@ func (d *daemon) mount() (err error) {
 		return err
 	}
 	d.socket = socket
-	d.server, err = fuse.Mount(fuse.Options{
-		Mountpoint: d.plan.mountpoint, Cache: d.parts.cache, Hydrator: d.parts.readers, Lister: d.parts.engine,
-		States: d.parts.states, Room: d.parts.offload, Logger: d.log, AllowOther: d.plan.AllowOther, ReadOnly: d.plan.ReadOnly,
-		NoPassthrough: d.plan.NoPassthrough, Subtype: d.plan.conf.Mount.Subtype, Markers: d.plan.conf.Mount.Markers,
-	})
-	if err != nil {
+	o := mountOptions(d.plan.conf)
+	o.Mountpoint, o.Cache, o.Hydrator, o.Lister = d.plan.mountpoint, d.parts.cache, d.parts.readers, d.parts.engine
+	o.States, o.Room, o.Logger = d.parts.states, d.parts.offload, d.log
+	o.AllowOther, o.ReadOnly, o.NoPassthrough = d.plan.AllowOther, d.plan.ReadOnly, d.plan.NoPassthrough
+	if d.server, err = fuse.Mount(o); err != nil {
 		return err
 	}
 	d.parts.awaitCloses = d.server.AwaitCloses

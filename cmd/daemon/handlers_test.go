@@ -236,7 +236,7 @@ func TestEveryConfigurationKeyChangesBehaviour(t *testing.T) {
 	}
 	// behaviour is everything the configuration decides.
 	behaviour := func(c config.Config) map[string]any {
-		so, co, oo := engineOptions(c), CacheOptions(paths, c, nil), offloadOptions(c, disk)
+		so, co, oo, mo, who := engineOptions(c), CacheOptions(paths, c, nil), offloadOptions(c, disk), mountOptions(c), callerOptions(c)
 		var out bytes.Buffer
 		d := &daemon{plan: &plan{Options: Options{Stderr: &out}, conf: c}}
 		if err := d.openLog(); err != nil {
@@ -245,14 +245,27 @@ func TestEveryConfigurationKeyChangesBehaviour(t *testing.T) {
 		d.log.Debug("told")
 		return map[string]any{
 			"device": so.Device, "cache device": co.Device, "interval": so.Interval, "dir": co.Dir, "trash": co.TrashKept, "timeout": oo.Timeout,
-			"copies": oo.MinCopies, "eviction": oo.Eviction,
+			"copies": oo.MinCopies, "eviction": oo.Eviction, "fetches": oo.Parallel, "strategy": so.Strategy, "rules": so.Rules, "parallel": so.Parallel,
+			"denied": who.Deny, "allowed": who.Allow, "subtype": mo.Subtype, "markers": mo.Markers,
 			"count": so.GuardCount, "percent": so.GuardPercent, "own count": so.LocalGuardCount, "own percent": so.LocalGuardPercent, "debug": out.Len() > 0,
 		}
 	}
-	for key, tc := range map[string]struct {
+	cases := map[string]struct {
 		set  func(*config.Config)
 		want map[string]any
 	}{
+		"sync.concurrency":     {func(c *config.Config) { c.Sync.Concurrency = 9 }, map[string]any{"parallel": 9}},
+		"transfer.concurrency": {func(c *config.Config) { c.Transfer.Concurrency = 9 }, map[string]any{"fetches": 9}},
+		"conflict.default":     {func(c *config.Config) { c.Conflict.Default = "newest" }, map[string]any{"strategy": "newest"}},
+		"conflict.rules": {
+			func(c *config.Config) { c.Conflict.Rules = []string{"*.md=merge"} },
+			map[string]any{"rules": []cache.Rule{{Pattern: "*.md", Strategy: "merge"}}},
+		},
+		"hydrate.deny":  {func(c *config.Config) { c.Hydrate.Deny = []string{"scan*"} }, map[string]any{"denied": []string{"scan*"}}},
+		"hydrate.allow": {func(c *config.Config) { c.Hydrate.Allow = []string{"gthumb-*"} }, map[string]any{"allowed": []string{"gthumb-*"}}},
+		"mount.subtype": {func(c *config.Config) { c.Mount.Subtype = "vdfs" }, map[string]any{"subtype": "vdfs"}},
+		"mount.markers": {func(c *config.Config) { c.Mount.Markers = []string{".nomedia"} }, map[string]any{"markers": []string{".nomedia"}}},
+
 		"device.name":     {func(c *config.Config) { c.Device.Name = "desk" }, map[string]any{"device": "desk", "cache device": "desk"}},
 		"sync.interval":   {func(c *config.Config) { c.Sync.Interval = config.Duration(time.Hour) }, map[string]any{"interval": time.Hour}},
 		"cache.dir":       {func(c *config.Config) { c.Cache.Dir = "/big" }, map[string]any{"dir": "/big"}},
@@ -282,7 +295,13 @@ func TestEveryConfigurationKeyChangesBehaviour(t *testing.T) {
 		"guard.max_own_delete_percent": {func(c *config.Config) { c.Guard.MaxOwnDeletePercent = 8 }, map[string]any{"own percent": 8}},
 		"trash.retention":              {func(c *config.Config) { c.Trash.Retention = config.Duration(48 * time.Hour) }, map[string]any{"trash": 48 * time.Hour}},
 		"log.level":                    {func(c *config.Config) { c.Log.Level = "debug" }, map[string]any{"debug": true}},
-	} {
+	}
+	for _, k := range config.Keys() {
+		tc, ok := cases[k.Name]
+		if !ok {
+			t.Errorf("%s: nobody has shown that it changes anything", k.Name)
+			continue
+		}
 		c := config.Default("here")
 		want := behaviour(c)
 		for k, v := range tc.want {
@@ -290,7 +309,10 @@ func TestEveryConfigurationKeyChangesBehaviour(t *testing.T) {
 		}
 		tc.set(&c)
 		if got := behaviour(c); !reflect.DeepEqual(got, want) {
-			t.Errorf("%s: got %v, want %v", key, got, want)
+			t.Errorf("%s: got %v, want %v", k.Name, got, want)
+		}
+		if reflect.DeepEqual(k.Of(c), k.Of(config.Default("here"))) {
+			t.Errorf("%s: the case changes another key", k.Name)
 		}
 	}
 }

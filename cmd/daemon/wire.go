@@ -10,6 +10,7 @@ import (
 	"vdfs/cache"
 	"vdfs/cmd/config"
 	"vdfs/cmd/control"
+	fuse "vdfs/fs"
 	"vdfs/internal/fault"
 	"vdfs/internal/merge"
 	"vdfs/offload"
@@ -41,7 +42,7 @@ type parts struct {
 // assemble opens the drive. It starts nothing.
 func (d *daemon) assemble(ctx context.Context) (*parts, error) {
 	conf := d.plan.conf
-	callers := caller.New(caller.Options{Deny: conf.Hydrate.Deny, Allow: conf.Hydrate.Allow})
+	callers := caller.New(callerOptions(conf))
 	c, err := d.openCache(ctx, callers)
 	if err != nil {
 		return nil, err
@@ -67,7 +68,14 @@ func (d *daemon) assemble(ctx context.Context) (*parts, error) {
 
 // engineOptions is what the configuration says about agreement.
 func engineOptions(c config.Config) syncer.Options {
+	var rules []cache.Rule
+	for _, r := range c.Conflict.Rules {
+		if pattern, strategy, ok := config.SplitRule(r); ok {
+			rules = append(rules, cache.Rule{Pattern: pattern, Strategy: strategy})
+		}
+	}
 	return syncer.Options{
+		Strategy: c.Conflict.Default, Rules: rules, Parallel: c.Sync.Concurrency,
 		Device: c.Device.Name, Interval: time.Duration(c.Sync.Interval),
 		GuardCount: c.Guard.MaxDeleteCount, GuardPercent: c.Guard.MaxDeletePercent,
 		LocalGuardCount: c.Guard.MaxOwnDeleteCount, LocalGuardPercent: c.Guard.MaxOwnDeletePercent,
@@ -75,9 +83,19 @@ func engineOptions(c config.Config) syncer.Options {
 	}
 }
 
+// callerOptions is what the configuration says about the programs that read.
+func callerOptions(c config.Config) caller.Options {
+	return caller.Options{Deny: c.Hydrate.Deny, Allow: c.Hydrate.Allow}
+}
+
+// mountOptions is what the configuration says about the mount.
+func mountOptions(c config.Config) fuse.Options {
+	return fuse.Options{Subtype: c.Mount.Subtype, Markers: c.Mount.Markers}
+}
+
 // offloadOptions is what the configuration says about fetching and dropping, with the cache on a disk of that many bytes.
 func offloadOptions(c config.Config, disk int64) offload.Options {
-	o := offload.Options{Timeout: time.Duration(c.Hydrate.Timeout), MinCopies: c.Offload.MinCopies}
+	o := offload.Options{Timeout: time.Duration(c.Hydrate.Timeout), MinCopies: c.Offload.MinCopies, Parallel: c.Transfer.Concurrency}
 	if !c.Offload.Enabled {
 		return o
 	}
