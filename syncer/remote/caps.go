@@ -73,7 +73,7 @@ type Caps struct {
 	WantHashes []string // algorithms that Put wants to be given
 	Trash      bool     // Delete is recoverable on the endpoint
 	Versions   bool     // Put keeps the replaced version
-	ListTrash  bool     // Trash lists what those two keep, and Read gives it
+	ListTrash  bool     // Trash lists what those two keep, Read gives it, and Purge ends it
 	Rewrites   bool     // the server may change bytes after a Put
 	Idempotent bool     // OpKey is honoured: a repeated write succeeds once more
 	Resumable  bool

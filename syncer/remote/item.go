@@ -114,7 +114,7 @@ func (p Pre) Holds(e Entry) bool {
 
 // Trashed is a version that was deleted or replaced at an endpoint, and can still be had there.
 type Trashed struct {
-	// Entry is the item as it was, without what it takes to change one: ID is for Read alone.
+	// Entry is the item as it was, without what it takes to change one: ID is for Read and Purge alone.
 	Entry
 	// Path are the names from the root to the item when it went, with slashes between: the directory may be gone.
 	Path    string

@@ -62,8 +62,13 @@ type Endpoint interface {
 	// Trash lists files and symlinks that were deleted or replaced at or below a
 	// path and can still be had: a page, as List gives it, in no order. The path
 	// is one of names from the root with slashes between, as they were when it
-	// went; "" is all. ErrUnsupported where Caps.ListTrash is off.
+	// went; "" is all. What is purged between two pages, or comes, moves nothing
+	// else. ErrUnsupported where Caps.ListTrash is off.
 	Trash(ctx context.Context, under, page string) (items []Trashed, next string, err error)
+	// Purge removes versions for good that Trash has listed, by their ids: a few
+	// at a time, as far as it comes. One that is not there any more is no error,
+	// and an id of anything else is ErrNotFound. ErrUnsupported as for Trash.
+	Purge(ctx context.Context, ids []ItemID) error
 	// Close ends waits and releases what the endpoint holds.
 	Close() error
 }

@@ -211,6 +211,15 @@ func (e *Endpoint) Trash(ctx context.Context, under, page string) ([]remote.Tras
 	return pageOf(ctx, e.pool, "list trash", func(ctx context.Context) ([]remote.Trashed, string, error) { return e.next.Trash(ctx, under, page) })
 }
 
+// Purge implements remote.Endpoint. What is given up may still take effect, and changes nothing that a later call relies on.
+func (e *Endpoint) Purge(ctx context.Context, ids []remote.ItemID) error {
+	_, err := do(ctx, e.pool, job[struct{}]{
+		says: "purge trash",
+		run:  func(ctx context.Context, _ *call) (struct{}, error) { return struct{}{}, e.next.Purge(ctx, ids) },
+	})
+	return err
+}
+
 // Read implements remote.Endpoint.
 func (e *Endpoint) Read(ctx context.Context, id remote.ItemID, v remote.Content, off, n int64) (io.ReadCloser, error) {
 	body, err := do(ctx, e.pool, job[io.ReadCloser]{

@@ -48,10 +48,7 @@ func (d *Endpoint) settle(fds ...int) error {
 // publishOver puts a temporary file in the place of the one that pre names; the
 // old one goes to the trash. Both directories are not durable yet.
 func (d *Endpoint) publishOver(ctx context.Context, r dirFD, t *spot, tmp *temp, pre remote.Pre) (err error) {
-	if t.trash, err = d.openTrash(r, t.parent); err != nil {
-		return err
-	}
-	return d.exclusive(ctx, r, func() error {
+	t.trash, err = d.inTrash(ctx, r, t.parent, func(trash dirFD) error {
 		old, err := d.expect(t.dir.fd, t.parent, t.leaf, pre)
 		if errors.Is(err, unix.ENOENT) {
 			return remote.ErrPrecondition // the file to replace is gone: nothing is created
@@ -66,8 +63,9 @@ func (d *Endpoint) publishOver(ctx context.Context, r dirFD, t *spot, tmp *temp,
 		} else if d.can.hardlink {
 			over = d.linkOver
 		}
-		return d.lifted(r, mayChange, func() error { return over(*t, tmp, t.trash.fd, pre.Force) }, t.held())
+		return d.lifted(r, mayChange, func() error { return over(*t, tmp, trash.fd, pre.Force) }, t.held())
 	})
+	return err
 }
 
 // intoSlot gives a temporary file a name in the trash directory, from where it

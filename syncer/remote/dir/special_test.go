@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"path/filepath"
 	"strings"
@@ -297,11 +298,66 @@ func TestTheTrashIsListedAndPurged(t *testing.T) {
 	if items, _, err := ep.Trash(ctx, long, ""); err != nil || len(items) != 1 || items[0].Path != long || items[0].Name != long {
 		t.Fatalf("of a long name there is %v, %v", items, err)
 	}
-	if freed, err := ep.Purge(now); err != nil || freed != 0 {
-		t.Fatalf("freed %d, %v", freed, err)
+	for _, it := range items {
+		must(t, ep.Purge(ctx, []remote.ItemID{it.ID}))
 	}
-	if freed, err := ep.Purge(now.Add(time.Second)); err != nil || freed != 257 {
-		t.Fatalf("freed %d, %v", freed, err)
+	if left, err := os.ReadDir(filepath.Join(p.staging, "trash")); err != nil || len(left) != 0 {
+		t.Fatalf("purged, there is %v, %v", left, err)
+	}
+}
+
+// TestALargeTrashIsListedInPages has a tree of versions more than a page, of which some are purged while it is listed.
+func TestALargeTrashIsListedInPages(t *testing.T) {
+	p := newPlace(t)
+	ctx := context.Background()
+	ep := p.open(dir.Options{Staging: p.staging})
+	want := map[string]int{}
+	for i := range 2500 {
+		at := []string{"", "d", "d/e", "d/e/f", "2024-reports", "f"}[i%6]
+		must(t, os.MkdirAll(filepath.Join(p.staging, "trash", at), 0o700))
+		name := fmt.Sprintf("%d-%s", 1_700_000_000_000_000_000+i, []string{"f", "g", strings.Repeat("n", 235)}[i/6%3])
+		must(t, os.WriteFile(filepath.Join(p.staging, "trash", at, name), nil, 0o600))
+		want["t:"+strings.TrimPrefix(at+"/"+name, "/")] = 1
+	}
+	listed := func(under string, purge bool) (seen map[string]int, pages int) {
+		seen = map[string]int{}
+		for page, i := "", 0; ; {
+			items, next, err := ep.Trash(ctx, under, page)
+			must(t, err)
+			pages++
+			for _, it := range items {
+				seen[string(it.ID)]++
+				if i++; purge && i%4 == 0 {
+					must(t, ep.Purge(ctx, []remote.ItemID{it.ID}))
+					delete(want, string(it.ID))
+				}
+			}
+			if page = next; page == "" {
+				return seen, pages
+			}
+		}
+	}
+	if all, pages := listed("", false); !maps.Equal(all, want) || pages != 3 {
+		t.Fatalf("%d pages list %d of %d versions", pages, len(all), len(want))
+	}
+	all := maps.Clone(want)
+	if seen, _ := listed("", true); !maps.Equal(seen, all) {
+		t.Fatalf("while some were purged %d of %d versions were listed", len(seen), len(all))
+	}
+	for _, under := range []string{"", "f", "d", "d/e", "d/e/f", "2024-reports", strings.Repeat("n", 255)} {
+		some := map[string]int{}
+		for id := range want {
+			path := strings.TrimPrefix(id, "t:")
+			cut := strings.LastIndexByte(path, '/') + 1
+			was := path[:cut] + path[cut:][strings.IndexByte(path[cut:], '-')+1:]
+			long := len(under) == 255 && strings.HasPrefix(path[cut:], "17") && strings.HasSuffix(path, "nnn") && cut == 0
+			if under == "" || was == under || strings.HasPrefix(was, under+"/") || long {
+				some[id] = 1
+			}
+		}
+		if got, _ := listed(under, false); !maps.Equal(got, some) || len(some) == 0 {
+			t.Errorf("at or below %.10q there are %d versions, want %d", under, len(got), len(some))
+		}
 	}
 }
 

@@ -59,6 +59,37 @@ func (d *Endpoint) intoTrash(from int, old, leaf string, trash int, f fate) (str
 	return "", unix.EEXIST
 }
 
+// trashTries is how often a directory of the trash may go while it is opened.
+const trashTries = 8
+
+// errTrashGone says that a directory of the trash was removed as it was empty, after it had been opened.
+var errTrashGone = errors.New("directory of the trash is gone")
+
+// inTrash opens the directory of the trash for what is in parent, which is made where it is missing, and calls use with it while
+// no other session removes it.
+func (d *Endpoint) inTrash(ctx context.Context, r dirFD, parent string, use func(trash dirFD) error) (trash dirFD, err error) {
+	for range trashTries {
+		if trash, err = d.openTrash(r, parent); errors.Is(err, unix.ENOENT) {
+			continue // removed between two steps on the way
+		}
+		if err != nil {
+			return dirFD{}, fail("open trash", err)
+		}
+		err = d.exclusive(ctx, r, func() error {
+			var st unix.Stat_t
+			if err := unix.Fstat(trash.fd, &st); err != nil || st.Nlink == 0 {
+				return errors.Join(errTrashGone, err)
+			}
+			return use(trash)
+		})
+		if !errors.Is(err, errTrashGone) {
+			return trash, err
+		}
+		trash.close()
+	}
+	return dirFD{}, fmt.Errorf("open trash: %w: %w", remote.ErrUnavailable, err)
+}
+
 // openTrash opens the directory of the trash for what is in parent, and makes it where it is missing.
 func (d *Endpoint) openTrash(r dirFD, parent string) (dirFD, error) {
 	at, err := d.openStaging(r, trashDir)
@@ -93,137 +124,233 @@ func makeTrash(at dirFD, name string) (dirFD, error) {
 	return walk(at, name, unix.O_RDONLY|unix.O_DIRECTORY)
 }
 
-// Trash implements remote.Endpoint, all in one page.
-func (d *Endpoint) Trash(ctx context.Context, under, _ string) ([]remote.Trashed, string, error) {
+// trashPage is how many items there are in a page of Trash.
+const trashPage = 1024
+
+// errPageFull ends a page.
+var errPageFull = errors.New("page is full")
+
+// Trash implements remote.Endpoint. A page token is the place in the trash of the last item before: the walk is in the order of
+// names, so what comes and goes meanwhile moves nothing else.
+func (d *Endpoint) Trash(ctx context.Context, under, page string) ([]remote.Trashed, string, error) {
 	var items []remote.Trashed
-	err := d.eachTrashed(ctx, under, func(_ dirFD, _ string, _ facts, it remote.Trashed) error {
+	err := d.eachTrashed(ctx, under, page, func(it remote.Trashed) error {
+		if len(items) == trashPage {
+			return errPageFull
+		}
 		items = append(items, it)
 		return nil
 	})
-	return items, "", err
+	if errors.Is(err, errPageFull) {
+		return items, strings.TrimPrefix(string(items[len(items)-1].ID), trashPrefix), nil
+	}
+	if err != nil {
+		return nil, "", fail("list trash", err)
+	}
+	return items, "", nil
 }
 
-// Purge removes for good what was put into the trash before that time, and
-// returns the bytes that this freed.
-func (d *Endpoint) Purge(before time.Time) (int64, error) {
-	var freed int64
-	err := d.eachTrashed(context.Background(), "", func(at dirFD, slot string, f facts, it remote.Trashed) error {
-		if !it.When.Before(before) {
-			return nil
-		}
-		if f.nlink == 1 {
-			freed += f.size
-		}
-		return unix.Unlinkat(at.fd, slot, 0)
-	})
-	return freed, err
-}
+// visit is called with each version in the trash.
+type visit func(it remote.Trashed) error
 
-// visit is called with each version in the trash: the directory there, its name in that, and what it is.
-type visit func(at dirFD, slot string, f facts, it remote.Trashed) error
-
-// eachTrashed visits what is at or below a path of the trash.
-func (d *Endpoint) eachTrashed(ctx context.Context, under string, do visit) error {
+// eachTrashed visits what is at or below a path of the trash, behind a place in it; "": from the beginning.
+func (d *Endpoint) eachTrashed(ctx context.Context, under, after string, do visit) error {
 	r, err := d.enter(ctx)
 	if err != nil {
-		return fmt.Errorf("list trash: %w", err)
+		return err
 	}
 	defer r.close()
 	if !d.can.write {
-		return fmt.Errorf("list trash: %w", remote.ErrUnsupported)
+		return remote.ErrUnsupported
 	}
 	if _, err := parseID(makeID(under, "")); err != nil {
 		return nil //nolint:nilerr // nothing can have been there
 	}
 	top, err := d.openStaging(r, trashDir)
 	if err != nil {
-		return fail("open trash", err)
+		return err
 	}
 	defer top.close()
-	parent, leaf := split(under)
-	if under != "" {
-		// The end of a long name is cut to make room for the time.
-		is := func(name string) bool { return name == leaf || len(name) > 200 && strings.HasPrefix(leaf, name) }
-		_, err = d.trashIn(ctx, top, parent, is, func(at dirFD, slot string, f facts, it remote.Trashed) error {
-			it.Name, it.Path = leaf, under
-			return do(at, slot, f, it)
-		})
+	w := trashWalk{ctx, d, top, do}
+	if under == "" {
+		return w.below("", after)
 	}
-	if err == nil {
-		err = d.trashBelow(ctx, top, under, do)
+	behind, inside := strings.CutPrefix(after, under+"/")
+	if !inside {
+		if err := w.at(under, after); err != nil {
+			return err
+		}
+		behind = ""
 	}
-	if err != nil {
-		return fail("list trash", err)
-	}
-	return nil
+	return w.below(under, behind)
 }
 
-// trashBelow visits what was in a directory and in those below it.
-func (d *Endpoint) trashBelow(ctx context.Context, top dirFD, path string, do visit) error {
-	todo := []string{path}
-	for len(todo) > 0 {
-		path := todo[len(todo)-1]
-		todo = todo[:len(todo)-1]
-		dirs, err := d.trashIn(ctx, top, path, func(string) bool { return true }, do)
+// trashWalk visits what is in a trash.
+type trashWalk struct {
+	ctx context.Context
+	d   *Endpoint
+	top dirFD
+	do  visit
+}
+
+// at visits the versions of one path, behind one of them.
+func (w *trashWalk) at(path, after string) error {
+	parent, leaf := split(path)
+	_, behind := split(after)
+	return w.in(parent, func(at dirFD, names []string) error {
+		for _, name := range names {
+			_, _, was, ok := parseSlot(name)
+			// The end of a long name is cut to make room for the time.
+			if !ok || name <= behind || was != leaf && (len(was) <= 200 || !strings.HasPrefix(leaf, was)) {
+				continue
+			}
+			it, _, err := w.look(at, parent, name)
+			if err != nil {
+				return err
+			}
+			if it == nil {
+				continue
+			}
+			it.Name, it.Path = leaf, path
+			if err := w.do(*it); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// below visits what was in a directory and in those below it, in the order of names, behind a place in it.
+func (w *trashWalk) below(path, after string) error {
+	behind, rest, _ := strings.Cut(after, "/")
+	return w.in(path, func(at dirFD, names []string) error {
+		for _, name := range names {
+			if name < behind || name == behind && rest == "" && behind != "" {
+				continue
+			}
+			it, kind, err := w.look(at, path, name)
+			switch {
+			case err != nil:
+				return err
+			case kind == remote.Dir:
+				deeper := ""
+				if name == behind {
+					deeper = rest
+				}
+				if err := w.below(join(path, name), deeper); err != nil {
+					return err
+				}
+			case it != nil:
+				if err := w.do(*it); err != nil {
+					return err
+				}
+			}
+		}
+		return nil
+	})
+}
+
+// in reads the names of a directory of the trash, in their order. One that is not there has none.
+func (w *trashWalk) in(path string, do func(at dirFD, names []string) error) error {
+	at := w.top
+	if path != "" {
+		var err error
+		at, err = walk(w.top, path, unix.O_RDONLY|unix.O_DIRECTORY)
+		if errors.Is(err, unix.ENOENT) || errors.Is(err, unix.ENOTDIR) || errors.Is(err, unix.ENAMETOOLONG) {
+			return nil
+		}
 		if err != nil {
 			return err
 		}
-		for _, name := range dirs {
-			todo = append(todo, join(path, name))
+		defer at.close()
+	}
+	names, err := readNames(w.ctx, at.fd)
+	if err != nil {
+		return err
+	}
+	slices.Sort(names)
+	return do(at, names)
+}
+
+// look tells what a name in the trash is: a version, or by its kind a directory, or neither.
+func (w *trashWalk) look(at dirFD, path, name string) (*remote.Trashed, remote.Kind, error) {
+	if err := w.ctx.Err(); err != nil {
+		return nil, 0, err
+	}
+	remote.Progress(w.ctx)
+	f, err := w.d.factsAt(at.fd, name)
+	if errors.Is(err, unix.ENOENT) {
+		return nil, 0, nil // put back, or purged
+	}
+	if err != nil || f.kind() == remote.Dir {
+		return nil, f.kind(), err
+	}
+	when, became, leaf, ok := parseSlot(name)
+	if !ok {
+		return nil, f.kind(), nil // none of ours
+	}
+	e := f.entry("", leaf)
+	e.ID, e.Parent, e.Tag, e.Content, e.Ident = remote.ItemID(trashPrefix+join(path, name)), "", "", "", ""
+	return &remote.Trashed{Entry: e, Path: join(path, leaf), When: when, Deleted: became == deleted}, f.kind(), nil
+}
+
+// Purge implements remote.Endpoint. Directories of the trash that become empty go, too.
+func (d *Endpoint) Purge(ctx context.Context, ids []remote.ItemID) error {
+	r, err := d.begin(ctx)
+	if err != nil {
+		return fmt.Errorf("purge trash: %w", err)
+	}
+	defer r.close()
+	for _, id := range ids {
+		if err := d.purge(ctx, r, id); err != nil {
+			return fail("purge trash", err)
 		}
+		remote.Progress(ctx)
 	}
 	return nil
 }
 
-// trashIn visits what was in a directory under one of some names, and names the directories of the trash that are in this one.
-func (d *Endpoint) trashIn(ctx context.Context, top dirFD, path string, wants func(leaf string) bool, do visit) (dirs []string, err error) {
-	at := top
-	if path != "" {
-		at, err = walk(top, path, unix.O_RDONLY|unix.O_DIRECTORY)
-		if errors.Is(err, unix.ENOENT) || errors.Is(err, unix.ENOTDIR) || errors.Is(err, unix.ENAMETOOLONG) {
-			return nil, nil
+func (d *Endpoint) purge(ctx context.Context, r dirFD, id remote.ItemID) error {
+	slot, ok := strings.CutPrefix(string(id), trashPrefix)
+	a, err := parseID(makeID("", slot))
+	parent, name := split(slot)
+	if _, _, _, is := parseSlot(name); !ok || !is || err != nil || a.Ident != "" {
+		return remote.ErrNotFound
+	}
+	top, err := d.openStaging(r, trashDir)
+	if err != nil {
+		return err
+	}
+	defer top.close()
+	return d.exclusive(ctx, r, func() error {
+		flags := 0
+		for path := slot; path != ""; path = parent {
+			var leaf string
+			parent, leaf = split(path)
+			err := unlinkIn(top, parent, leaf, flags)
+			if errors.Is(err, unix.ENOTEMPTY) || errors.Is(err, unix.EEXIST) {
+				return nil
+			}
+			if err != nil && !errors.Is(err, unix.ENOENT) {
+				return err
+			}
+			flags = unix.AT_REMOVEDIR
 		}
-		if err != nil {
-			return nil, err
+		return nil
+	})
+}
+
+// unlinkIn removes a name in a directory of the trash.
+func unlinkIn(top dirFD, parent, leaf string, flags int) error {
+	at := top
+	if parent != "" {
+		var err error
+		if at, err = walk(top, parent, unix.O_PATH|unix.O_DIRECTORY); err != nil {
+			return err
 		}
 		defer at.close()
 	}
-	names, err := readNames(ctx, at.fd)
-	if err != nil {
-		return nil, err
-	}
-	slices.Sort(names)
-	for _, name := range names {
-		if err := ctx.Err(); err != nil {
-			return nil, err
-		}
-		f, err := d.factsAt(at.fd, name)
-		if errors.Is(err, unix.ENOENT) {
-			continue // put back, or purged
-		}
-		if err != nil {
-			return nil, err
-		}
-		if f.kind() == remote.Dir {
-			dirs = append(dirs, name)
-			continue
-		}
-		when, fate, leaf, ok := parseSlot(name)
-		if !ok || !wants(leaf) {
-			continue // of another name, or none of ours
-		}
-		remote.Progress(ctx)
-		if err := do(at, name, f, trashedItem(path, name, f, when, fate, leaf)); err != nil {
-			return nil, err
-		}
-	}
-	return dirs, nil
-}
-
-func trashedItem(path, name string, f facts, when time.Time, became fate, leaf string) remote.Trashed {
-	e := f.entry("", leaf)
-	e.ID, e.Parent, e.Tag, e.Content, e.Ident = remote.ItemID(trashPrefix+join(path, name)), "", "", "", ""
-	return remote.Trashed{Entry: e, Path: join(path, leaf), When: when, Deleted: became == deleted}
+	return unix.Unlinkat(at.fd, leaf, flags)
 }
 
 // locate is the directory that the address of an item begins in, and the address: an item is of the tree or of the trash.

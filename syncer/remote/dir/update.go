@@ -234,12 +234,7 @@ func (d *Endpoint) Delete(ctx context.Context, id remote.ItemID, pre remote.Pre,
 		return fail("delete item", err)
 	}
 	defer p.close()
-	trash, err := d.openTrash(r, parent)
-	if err != nil {
-		return fail("open trash", err)
-	}
-	defer trash.close()
-	err = d.exclusive(ctx, r, func() error {
+	trash, err := d.inTrash(ctx, r, parent, func(trash dirFD) error {
 		f, err := d.expect(p.fd, parent, leaf, pre)
 		if err != nil {
 			return err
@@ -251,6 +246,7 @@ func (d *Endpoint) Delete(ctx context.Context, id remote.ItemID, pre remote.Pre,
 		}
 		return d.lifted(r, mayChange, remove, held{fd: p.fd, path: parent})
 	})
+	defer trash.close()
 	if err == nil {
 		d.watch.end(parent, leaf, facts{})
 		err = fault.Point(faultRemoved)

@@ -178,5 +178,11 @@ func (e *Endpoint) Trash(ctx context.Context, under, page string) ([]remote.Tras
 	return p.items, p.next, err
 }
 
+// Purge implements remote.Endpoint.
+func (e *Endpoint) Purge(ctx context.Context, ids []remote.ItemID) error {
+	_, err := through(ctx, e, Call{Method: Purge}, func(Rule) (struct{}, error) { return struct{}{}, e.next.Purge(ctx, ids) })
+	return err
+}
+
 // Close implements remote.Endpoint.
 func (e *Endpoint) Close() error { return e.next.Close() }

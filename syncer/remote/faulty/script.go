@@ -26,6 +26,7 @@ const (
 	Delete  Method = "Delete"
 	Verify  Method = "Verify"
 	Trash   Method = "Trash"
+	Purge   Method = "Purge"
 )
 
 // Call is one call that reached the wrapper.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"sort"
 	"strconv"
 	"strings"
@@ -213,7 +214,7 @@ func (r *stream) Close() error {
 	return nil
 }
 
-// Trash implements remote.Endpoint. A page token is how many items came before.
+// Trash implements remote.Endpoint. A page token is the number of the last item before.
 func (e *Endpoint) Trash(ctx context.Context, under, page string) ([]remote.Trashed, string, error) {
 	s, err := e.enter(ctx)
 	if err != nil {
@@ -226,20 +227,20 @@ func (e *Endpoint) Trash(ctx context.Context, under, page string) ([]remote.Tras
 	case s.emptyRoot:
 		return nil, "", nil
 	}
-	from, _ := strconv.Atoi(page) // "" is 0
+	last, _ := strconv.Atoi(page) // "" is 0
 	var items []remote.Trashed
-	for i := from; i < len(s.kept); i++ {
-		if len(items) == s.opts.PageSize {
-			return items, strconv.Itoa(i), nil
-		}
+	for i := range s.kept {
 		k := &s.kept[i]
-		if k.Kind == remote.Dir || under != "" && k.Path != under && !strings.HasPrefix(k.Path, under+"/") {
+		if k.number <= last || k.Kind == remote.Dir || under != "" && k.Path != under && !strings.HasPrefix(k.Path, under+"/") {
 			continue
+		}
+		if len(items) == s.opts.PageSize {
+			return items, strings.TrimPrefix(string(items[len(items)-1].ID), trashID), nil
 		}
 		name := k.Path[strings.LastIndexByte(k.Path, '/')+1:]
 		items = append(items, remote.Trashed{
 			Entry: remote.Entry{
-				ID: remote.ItemID(trashID + strconv.Itoa(i)), Name: name, Kind: k.Kind, Size: int64(len(k.Data)),
+				ID: remote.ItemID(trashID + strconv.Itoa(k.number)), Name: name, Kind: k.Kind, Size: int64(len(k.Data)),
 				Attr: remote.Attr{Mtime: k.Mtime, Mode: k.Mode, Target: k.Target},
 			},
 			Path: k.Path, When: k.When, Deleted: k.Deleted,
@@ -254,11 +255,36 @@ const trashID = "t:"
 // trashed finds what is in the trash; nil: it is none of that. s.mu is held.
 func (s *Store) trashed(id remote.ItemID) *Kept {
 	number, ok := strings.CutPrefix(string(id), trashID)
-	i, err := strconv.Atoi(number)
-	if !ok || err != nil || i >= len(s.kept) || s.emptyRoot {
+	if !ok || s.emptyRoot {
+		return nil
+	}
+	i := slices.IndexFunc(s.kept, func(k Kept) bool { return strconv.Itoa(k.number) == number })
+	if i < 0 {
 		return nil
 	}
 	return &s.kept[i]
+}
+
+// Purge implements remote.Endpoint.
+func (e *Endpoint) Purge(ctx context.Context, ids []remote.ItemID) error {
+	s, err := e.enter(ctx)
+	if err != nil {
+		return fmt.Errorf("purge trash: %w", err)
+	}
+	defer s.mu.Unlock()
+	switch {
+	case !s.caps.ListTrash:
+		return fmt.Errorf("purge trash: %w", remote.ErrUnsupported)
+	case s.emptyRoot:
+		return fmt.Errorf("purge trash: %w", remote.ErrRootGone)
+	}
+	for _, id := range ids {
+		if !strings.HasPrefix(string(id), trashID) {
+			return fmt.Errorf("purge trash: %w", remote.ErrNotFound)
+		}
+		s.kept = slices.DeleteFunc(s.kept, func(k Kept) bool { return remote.ItemID(trashID+strconv.Itoa(k.number)) == id })
+	}
+	return nil
 }
 
 // Verify implements remote.Endpoint.

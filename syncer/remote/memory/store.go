@@ -62,7 +62,8 @@ type Store struct {
 	floor     uint64        // cursors before it are expired
 	changed   chan struct{} // closed and replaced at each change
 	done      map[remote.OpKey]remote.Entry
-	kept      []Kept
+	kept      []Kept // in order of their numbers
+	keptEver  int    // the last number
 	epoch     int
 	offline   bool
 	rootGone  bool
@@ -79,6 +80,7 @@ type Kept struct {
 	Mode    uint32
 	Mtime   time.Time
 	When    time.Time // it went
+	number  int       // counts all that went, from 1
 }
 
 // New returns an empty Store.
@@ -171,8 +173,10 @@ func (s *Store) Age(d time.Duration) {
 
 // keep puts the version that n has into the trash. s.mu is held.
 func (s *Store) keep(n *node, deleted bool) {
+	s.keptEver++
 	s.kept = append(s.kept, Kept{
-		Path: path(n), Kind: n.kind, Data: n.data, Target: n.target, Deleted: deleted, Mode: n.mode, Mtime: n.mtime, When: s.now(),
+		number: s.keptEver,
+		Path:   path(n), Kind: n.kind, Data: n.data, Target: n.target, Deleted: deleted, Mode: n.mode, Mtime: n.mtime, When: s.now(),
 	})
 }
 

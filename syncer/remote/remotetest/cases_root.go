@@ -25,6 +25,7 @@ var rootCases = []test{
 		if !e.caps.ListTrash {
 			_, _, err := e.ep.Trash(e.ctx, "", "")
 			e.is(err, remote.ErrUnsupported)
+			e.is(e.ep.Purge(e.ctx, []remote.ItemID{f.ID}), remote.ErrUnsupported)
 		}
 		b, err := e.ep.Changes(e.ctx, "")
 		e.ok(err)

@@ -324,6 +324,70 @@ var trashCases = []test{
 			e.Fatalf("the trash has %+v", items)
 		}
 	}},
+	{"what is purged is gone from the trash, and nothing else is", need("ListTrash", func(c *remote.Caps) bool { return c.ListTrash && c.Trash }), func(e *env) {
+		d := e.mkdir(e.root, "d")
+		f := e.putIn(d.ID, "f", "first")
+		began := f.Mtime.Add(-time.Second)
+		drop := func(name, data string) {
+			f := e.putIn(d.ID, name, data)
+			e.ok(e.ep.Delete(e.ctx, f.ID, remote.Pre{Tag: f.Tag}, ""))
+		}
+		drop("g", "deleted")
+		drop("h", "stays in the trash")
+		ids := func(under string) (out []remote.ItemID) {
+			items, _, err := e.ep.Trash(e.ctx, under, "")
+			e.ok(err)
+			for _, it := range items {
+				out = append(out, it.ID)
+			}
+			return out
+		}
+		gone := ids("d/g")
+		same(e, "versions of d/g", len(gone), 1)
+		e.ok(e.ep.Purge(e.ctx, gone))
+		e.trash("", began, map[string]string{"d/h deleted": "stays in the trash"})
+		e.ok(e.ep.Purge(e.ctx, gone))
+		e.ok(e.ep.Purge(e.ctx, nil))
+		e.is(e.ep.Purge(e.ctx, []remote.ItemID{f.ID}), remote.ErrNotFound)
+		for _, id := range []remote.ItemID{"t:../d/f", "t:d", ""} {
+			if err := e.ep.Purge(e.ctx, []remote.ItemID{id}); err != nil {
+				e.is(err, remote.ErrNotFound)
+			}
+		}
+		e.tree("d/", "", "d/f", "first")
+		same(e, "versions kept", len(e.h.Direct.Kept(e.T)), 1)
+		e.ok(e.ep.Purge(e.ctx, ids("")))
+		e.trash("", began, nil)
+		drop("g", "deleted again")
+		e.trash("d", began, map[string]string{"d/g deleted": "deleted again"})
+		e.tree("d/", "", "d/f", "first")
+	}},
+	{"the trash takes what is deleted while it is purged", need("ListTrash", func(c *remote.Caps) bool { return c.ListTrash && c.Trash }), func(e *env) {
+		d := e.mkdir(e.root, "d")
+		const files = 40
+		went := make(chan error, files)
+		go func() {
+			for i := range files {
+				f, err := e.other.Put(e.ctx, creation(d.ID, "f", fmt.Sprint(i)))
+				if err == nil {
+					err = e.other.Delete(e.ctx, f.ID, remote.Pre{Tag: f.Tag}, "")
+				}
+				went <- err
+			}
+		}()
+		purged := 0
+		for range files {
+			e.ok(<-went)
+			items, _, err := e.ep.Trash(e.ctx, "", "")
+			e.ok(err)
+			for _, it := range items {
+				e.ok(e.ep.Purge(e.ctx, []remote.ItemID{it.ID}))
+				purged++
+			}
+		}
+		same(e, "purged", purged, files)
+		e.tree("d/", "")
+	}},
 	{"what is in the trash is not in the tree", need("ListTrash", func(c *remote.Caps) bool { return c.ListTrash && c.Trash }), func(e *env) {
 		e.ok(e.ep.Delete(e.ctx, e.put("f", "old").ID, remote.Pre{Force: true}, ""))
 		items, _, err := e.ep.Trash(e.ctx, "f", "")
