@@ -12,6 +12,7 @@ import (
 
 	"vdfs/cache"
 	"vdfs/internal/digest"
+	"vdfs/internal/throttle"
 )
 
 // flight is one fetch, or the verification of the whole. off, end, small, check and alone never change; at, placing, done
@@ -264,7 +265,7 @@ type watchdog struct {
 func (h *Hydrator) watched(
 	t *turn, what string, giveUp func(error) bool, do func(context.Context, *watchdog) error,
 ) error {
-	ctx, cancel := context.WithCancelCause(h.ctx)
+	ctx, cancel := context.WithCancelCause(throttle.WithUrgency(h.ctx, func() bool { return h.gate.blocks(t) }))
 	defer cancel(nil)
 	w := &watchdog{h: h, turn: t, what: what, cancel: cancel, giveUp: giveUp, waits: true}
 	w.mu.Lock() // the timer's function needs the timer

@@ -70,6 +70,13 @@ func (g *gate) raise(t *turn, c class) {
 	}
 }
 
+// blocks reports whether somebody waits for what a turn is for.
+func (g *gate) blocks(t *turn) bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return t.class == blocked
+}
+
 // leave ends a turn; the second call does nothing.
 func (g *gate) leave(t *turn) {
 	g.mu.Lock()

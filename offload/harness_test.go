@@ -23,6 +23,7 @@ type endpoint struct {
 	files    map[cache.Ino][]byte
 	fetches  []cache.Range
 	asked    []cache.Ino // whose they were
+	ctxs     []context.Context
 	copies   int         // how many copies there are, named from 1 on; 0: one
 	offline  error
 	corrupt  int           // how many fetches still give wrong bytes
@@ -63,6 +64,7 @@ func (s *endpoint) Fetch(
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.fetches, s.asked = append(s.fetches, cache.Range{Off: off, Len: n}), append(s.asked, ino)
+	s.ctxs = append(s.ctxs, ctx)
 	if s.offline != nil {
 		return nil, 0, s.offline
 	}
