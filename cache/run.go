@@ -39,7 +39,7 @@ const closedKept = 7 * 24 * time.Hour
 const backupsKept = 3
 
 // Run does the background work until ctx ends, which is no error: it counts what there is, makes contents durable, writes buffered access times,
-// keeps the write-ahead log short, purges closed items and old trash, gives free pages back and backs the index up daily. What fails is
+// keeps the write-ahead log short, purges closed items, old trash and old history, gives free pages back and backs the index up daily. What fails is
 // logged and tried again at its next turn; nothing of it is needed for correctness while the power stays on. Call it
 // once.
 func (c *Cache) Run(ctx context.Context) error {
@@ -58,6 +58,7 @@ func (c *Cache) Run(ctx context.Context) error {
 	g.Go(func() error { return c.keepHeld(ctx) })
 	g.Go(func() error { return c.maintain(ctx, "purge", purgeEvery, c.purge) })
 	g.Go(func() error { return c.maintain(ctx, "purge trash", purgeEvery, c.purgeTrash) })
+	g.Go(func() error { return c.maintain(ctx, "purge history", purgeEvery, c.purgeGenerations) })
 	g.Go(func() error { return c.maintain(ctx, "back up index", time.Hour, c.backupIfDue) })
 	err := g.Wait()
 	// What is on the disk for certain when the drive is unmounted needs no look at the next start.

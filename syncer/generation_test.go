@@ -47,7 +47,7 @@ func (r *rig) generations() (out []cache.Generation) {
 	r.must(r.c.View(func(tx *cache.Tx) error {
 		cd, _, err := tx.ConduitByName("home")
 		if err == nil {
-			out, err = tx.Generations(cd.ID, 100)
+			out, err = tx.Generations(cache.GenerationFilter{Conduit: cd.ID})
 		}
 		return err
 	}))

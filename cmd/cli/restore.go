@@ -19,14 +19,15 @@ func (a *app) restore() *cobra.Command {
 		Long: `Gives a file the newest version that it had before, or the one that --version
 counts from the newest on, and puts what it has now into the drive's trash: the next
 vdfs restore brings that back. Of a directory all that was deleted in it last comes
-back, or what it had at a time. Versions come from the drive's trash, from conflict
+back, or what it had at a time; with --to all that it had then, into another one. Versions come from the drive's trash, from conflict
 files, and from the trash of the storages. What is restored is then sent like any
 change.`,
 		Example: `  vdfs restore ~/Drive/notes.txt --list
   vdfs restore ~/Drive/notes.txt
   vdfs restore ~/Drive/notes.txt --version 3 --to ~/Drive/notes-old.txt
   vdfs restore ~/Drive/Photos                   what was deleted in it last
-  vdfs restore ~/Drive/Photos --at "2026-03-01 12:00"`,
+  vdfs restore ~/Drive/Photos --at "2026-03-01 12:00"
+  vdfs restore ~/Drive/Photos --at 2026-03-01 --to ~/Drive/Photos-in-March`,
 		Args: between(1, 1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			o.chosen = cmd.Flags().Changed("version")
@@ -36,7 +37,7 @@ change.`,
 	cmd.Flags().BoolVar(&o.list, "list", false, "only show the versions, the newest first")
 	cmd.Flags().IntVar(&o.version, "version", 0, "which of them; 1 is the newest")
 	cmd.Flags().StringVar(&o.at, "at", "", `what it had at a time: "2026-03-01 12:00", 2026-03-01, or 2h for two hours ago`)
-	cmd.Flags().StringVar(&o.to, "to", "", "put a file here instead; what is there goes to the trash")
+	cmd.Flags().StringVar(&o.to, "to", "", "put a file here instead, and what is there into the trash; or what was in a directory into another one, where nothing is replaced")
 	cmd.Flags().BoolVar(&o.asJSON, "json", false, "as JSON")
 	return cmd
 }
@@ -58,7 +59,7 @@ func (a *app) runRestore(ctx context.Context, path string, o restoreOptions) err
 		return usageError("choose --version or --at")
 	}
 	if o.at != "" {
-		at, err := pointInTime(a.Now(), o.at)
+		at, err := pointInTime(a.Now(), "--at", o.at)
 		if err != nil {
 			return err
 		}
@@ -86,8 +87,8 @@ func (a *app) runRestore(ctx context.Context, path string, o restoreOptions) err
 	return a.restoreOne(ctx, g, path, r, o.asJSON)
 }
 
-// pointInTime reads a time that is in the past.
-func pointInTime(now time.Time, text string) (time.Time, error) {
+// pointInTime reads a time that is given with a flag, as a date or as how long ago it was.
+func pointInTime(now time.Time, flag, text string) (time.Time, error) {
 	if d, err := time.ParseDuration(text); err == nil && d >= 0 {
 		return now.Add(-d), nil
 	}
@@ -96,7 +97,7 @@ func pointInTime(now time.Time, text string) (time.Time, error) {
 			return t, nil
 		}
 	}
-	return now, usageError(fmt.Sprintf(`--at %s: give a time as "2026-03-01 12:00", a day as 2026-03-01, or how long ago as 2h`, text))
+	return now, usageError(fmt.Sprintf(`%s %s: give a time as "2026-03-01 12:00", a day as 2026-03-01, or how long ago as 2h`, flag, text))
 }
 
 func (a *app) restoreOne(ctx context.Context, g *group, path string, r control.RestoreRequest, asJSON bool) error {

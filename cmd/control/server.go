@@ -45,7 +45,8 @@ type FileHandler interface {
 type SyncHandler interface {
 	Sync(ctx context.Context, r SyncRequest, p Report) (SyncResult, error)
 	Queue(ctx context.Context, stuck bool, after int64) ([]QueueItem, error)
-	History(ctx context.Context, conduit string) ([]Generation, error)
+	History(ctx context.Context, r HistoryRequest) ([]Generation, error)
+	HistoryTotals(ctx context.Context, r HistoryRequest) ([]HistoryTotals, error)
 	Releases(ctx context.Context, r ReleasesRequest, item func(Release) error) (None, error)
 	Conflicts(ctx context.Context, path Path) ([]ConflictInfo, error)
 	Resolve(ctx context.Context, r ResolveRequest) error
@@ -139,7 +140,18 @@ func routeSync(mux *http.ServeMux, s SyncHandler) {
 		return s.Queue(ctx, q.Get("stuck") == "1", after)
 	})
 	get(mux, "GET /v1/history", func(ctx context.Context, r *http.Request) ([]Generation, error) {
-		return s.History(ctx, r.URL.Query().Get("conduit"))
+		q, err := historyRequest(r.URL.Query())
+		if err != nil {
+			return nil, err
+		}
+		return s.History(ctx, q)
+	})
+	get(mux, "GET /v1/history/totals", func(ctx context.Context, r *http.Request) ([]HistoryTotals, error) {
+		q, err := historyRequest(r.URL.Query())
+		if err != nil {
+			return nil, err
+		}
+		return s.HistoryTotals(ctx, q)
 	})
 	items(mux, "POST /v1/releases", s.Releases)
 	get(mux, "GET /v1/conflicts", func(ctx context.Context, r *http.Request) ([]ConflictInfo, error) {

@@ -16,6 +16,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+var someday = func() *time.Time { t := time.Date(2026, 3, 1, 12, 0, 0, 1, time.UTC); return &t }()
+
 // backend answers everything from memory and remembers what it was asked.
 type backend struct {
 	asked []any
@@ -133,7 +135,12 @@ func (b *backend) Queue(_ context.Context, stuck bool, after int64) ([]QueueItem
 	return []QueueItem{}, b.note([2]any{stuck, after})
 }
 
-func (b *backend) History(_ context.Context, c string) ([]Generation, error) { return nil, b.note(c) }
+func (b *backend) History(_ context.Context, r HistoryRequest) ([]Generation, error) {
+	return nil, b.note(r)
+}
+func (b *backend) HistoryTotals(_ context.Context, r HistoryRequest) ([]HistoryTotals, error) {
+	return nil, b.note(r)
+}
 
 func (b *backend) Conflicts(_ context.Context, p Path) ([]ConflictInfo, error) {
 	return nil, b.note(p)
@@ -237,6 +244,14 @@ func TestRequestsReachTheirHandlersWhole(t *testing.T) {
 			_, err := Items[Release, None](ctx, c, "/v1/releases", ReleasesRequest{Conduit: "x"}, func(Release) error { return nil })
 			return err
 		}, ReleasesRequest{Conduit: "x"}},
+		"history": {func() error {
+			_, err := Get[[]Generation](ctx, c, "/v1/history"+HistoryRequest{Conduit: "a b", Since: someday, Failed: true, Limit: 7}.Query())
+			return err
+		}, HistoryRequest{Conduit: "a b", Since: someday, Failed: true, Limit: 7}},
+		"totals": {func() error {
+			_, err := Get[[]HistoryTotals](ctx, c, "/v1/history/totals"+HistoryRequest{Until: someday}.Query())
+			return err
+		}, HistoryRequest{Until: someday}},
 		"a page of the queue": {func() error {
 			_, err := Get[[]QueueItem](ctx, c, "/v1/queue"+Query("stuck", "1", "after", "12"))
 			return err

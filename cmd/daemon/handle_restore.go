@@ -49,8 +49,6 @@ func (h fileHandler) Restore(ctx context.Context, r control.RestoreRequest, repo
 	switch {
 	case r.Version < 0, r.Version > 0 && r.At != nil:
 		return out, refuse(control.Usage, "choose a version from 1 on, or a time")
-	case q.Path == "/" && r.To != "":
-		return out, refuse(control.Usage, "only a file can be put at another path")
 	}
 	if r.At != nil {
 		q.At = r.At.UnixNano()
@@ -109,6 +107,6 @@ func (h syncHandler) Releases(ctx context.Context, r control.ReleasesRequest, it
 	if found {
 		return control.None{}, nil
 	}
-	_, err := h.History(ctx, r.Conduit) // a conduit that is there has released nothing
+	_, err := h.History(ctx, control.HistoryRequest{Conduit: r.Conduit, Limit: 1}) // a conduit that is there has released nothing
 	return control.None{}, err
 }

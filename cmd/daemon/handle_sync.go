@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"slices"
 	"time"
 
 	"vdfs/cache"
@@ -14,7 +13,6 @@ import (
 
 const (
 	pageSize     = 1000                   // rows of one answer
-	historySize  = 200                    // generations of one conduit in an answer
 	progressTick = 250 * time.Millisecond // between two looks at the queue during a sync
 )
 
@@ -165,47 +163,6 @@ func conduitNames(tx *cache.Tx) (map[cache.LegID]string, error) {
 		names[l.ID] = byID[l.Conduit]
 	}
 	return names, err
-}
-
-// History reads the generations of one conduit, or of all, the newest first.
-func (h syncHandler) History(_ context.Context, conduit string) ([]control.Generation, error) {
-	out := []control.Generation{}
-	found := conduit == ""
-	err := h.cache.View(func(tx *cache.Tx) error {
-		conduits, err := tx.Conduits()
-		if err != nil {
-			return err
-		}
-		for _, c := range conduits {
-			if conduit != "" && c.Name != conduit {
-				continue
-			}
-			found = true
-			list, err := tx.Generations(c.ID, historySize)
-			if err != nil {
-				return err
-			}
-			for _, g := range list {
-				out = append(out, generation(c.Name, g))
-			}
-		}
-		return nil
-	})
-	if err != nil {
-		return nil, fmt.Errorf("read history: %w", err)
-	}
-	if !found {
-		return nil, refuse(control.NotFound, "no conduit is called %q", conduit)
-	}
-	slices.SortStableFunc(out, func(a, b control.Generation) int { return b.Started.Compare(a.Started) })
-	return out, nil
-}
-
-func generation(conduit string, g cache.Generation) control.Generation {
-	return control.Generation{
-		Conduit: conduit, Generation: g.Number, Started: time.Unix(0, g.Started).UTC(), Completed: when(g.Completed),
-		Copied: g.Copied, Deleted: g.Deleted, Conflicts: g.Conflicts, Bytes: g.Bytes, Errors: g.Errors, Verification: g.Verification,
-	}
 }
 
 // when is a stored time; 0 is none.

@@ -123,7 +123,7 @@ func TestHandlersTellTheLifeOfAFile(t *testing.T) {
 	if err != nil || !list.Dir || list.Next != 0 || len(list.Entries) != 2 {
 		t.Errorf("list: %+v, %v", list, err)
 	}
-	history, err := h.Sync.History(ctx, "home")
+	history, err := h.Sync.History(ctx, control.HistoryRequest{Conduit: "home"})
 	if err != nil || len(history) == 0 || history[0].Copied != 1 || history[0].Bytes != 9 || history[0].Completed == nil {
 		t.Errorf("history: %+v, %v", history, err)
 	}
