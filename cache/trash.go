@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"strings"
 	"time"
 )
@@ -84,11 +85,10 @@ const (
 // kept in case of a merge stays: that ends by itself.
 func (c *Cache) purgeTrash(ctx context.Context) error {
 	now := c.opt.Clock()
-	kept := c.opt.TrashKept
-	if kept == 0 {
-		kept = trashKept
+	err := c.endTrash(ctx, "SELECT id FROM trash WHERE reason <> ? AND created < ?", baseReason, now.Add(-c.trashKept()).UnixNano())
+	if err == nil {
+		err = c.purgeMoves(ctx)
 	}
-	err := c.endTrash(ctx, "SELECT id FROM trash WHERE reason <> ? AND created < ?", baseReason, now.Add(-kept).UnixNano())
 	if err != nil {
 		return err
 	}
@@ -110,6 +110,37 @@ func (c *Cache) purgeTrash(ctx context.Context) error {
 	}
 	return c.endTrash(ctx, `SELECT id FROM (SELECT t.id, t.created, sum(c.present) OVER (ORDER BY t.id) - c.present AS before FROM trash t
 		JOIN contents c ON c.id = t.content WHERE t.reason <> ?) WHERE before < ? AND created < ?`, baseReason, have-most, now.Add(-trashFresh).UnixNano())
+}
+
+// trashKept is how long the trash keeps a version.
+func (c *Cache) trashKept() time.Duration {
+	if c.opt.TrashKept == 0 {
+		return trashKept
+	}
+	return c.opt.TrashKept
+}
+
+// OpenTrash opens the bytes that the trash keeps of a version, which stay there. ErrNotFound: it has none.
+func (c *Cache) OpenTrash(id int64) (io.ReadCloser, error) {
+	var content, size int64
+	err := c.read(func(tx *Tx) error {
+		ok, err := tx.queryRow("SELECT content, size FROM trash WHERE id = ? AND content IS NOT NULL", func(r *row) { content, size = r.int(), r.int() }, id)
+		if err == nil && !ok {
+			err = ErrNotFound
+		}
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("read from the trash: %w", err)
+	}
+	b, err := c.store.open(ContentID(content))
+	if err != nil {
+		return nil, fmt.Errorf("read from the trash: %w", errors.Join(ErrNotFound, err))
+	}
+	return struct {
+		io.Reader
+		io.Closer
+	}{io.NewSectionReader(b.file, 0, size), b.file}, nil
 }
 
 // endTrash deletes the rows that a query names, some at a time.

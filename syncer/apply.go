@@ -72,10 +72,11 @@ func (t *step) save(id cache.BindingID, a plan.Binding) (cache.Binding, error) {
 
 // saveAs is save for who knows more of the object.
 func (t *step) saveAs(id cache.BindingID, a plan.Binding, more func(*cache.Binding)) (cache.Binding, error) {
-	var b cache.Binding
+	var b, old cache.Binding
 	if id != 0 {
-		old, ok, err := t.tx.Binding(id)
-		if err != nil || !ok {
+		var ok bool
+		var err error
+		if old, ok, err = t.tx.Binding(id); err != nil || !ok {
 			return b, errors.Join(err, fmt.Errorf("binding %d is gone", id))
 		}
 		b = old
@@ -104,6 +105,9 @@ func (t *step) saveAs(id cache.BindingID, a plan.Binding, more func(*cache.Bindi
 		b.Tag, b.Ident = o.Tag, o.Ident
 	}
 	more(&b)
+	if err := t.noteMove(old, b); err != nil {
+		return b, err
+	}
 	if err := t.tx.PutBinding(&b); err != nil {
 		return b, err
 	}

@@ -27,7 +27,7 @@ type RestoreRequest struct {
 	Path    string // in the drive
 	Version int    // as Versions counts them, from 1; 0: the newest
 	At      int64  // what it had then, in nanoseconds since 1970, instead of a version; 0: no time
-	To      string // another path to put it at; "": its own
+	To      string // another path to put it at, or a directory to put what was in it; "": its own
 }
 
 // Restoration is what came of a RestoreRequest.
@@ -62,20 +62,17 @@ func (e *Engine) Restore(ctx context.Context, r RestoreRequest, told func(done, 
 		return fail(err)
 	}
 	for try := 1; ; try++ {
-		found, err := e.Versions(ctx, r.Path)
+		found, err := e.find(ctx, r)
 		if err != nil {
 			return fail(err)
 		}
 		if found.Dir {
-			if r.To != "" {
-				return fail(invalid("it was a directory: only a file can be put at another path"))
+			if err := e.restoreDir(ctx, r, found.parts, out, p); err != nil {
+				return fail(err)
 			}
-			return out, e.restoreDir(ctx, r, found, out, p)
+			return out, nil
 		}
-		v, err := found.pick(r)
-		if err != nil {
-			return fail(err)
-		}
+		v := found.parts[0]
 		p.total = v.Size
 		same, err := e.restoreFile(ctx, v, cmp.Or(r.To, r.Path), true, p)
 		if isAny(err, surprises) && try < restoreTries {
@@ -145,36 +142,66 @@ func (e *Engine) mayRestore(file string) error {
 	})
 }
 
-// pick chooses the version of a file.
-func (v *Versions) pick(r RestoreRequest) (Version, error) {
-	if r.At != 0 {
-		then, ok := v.at(r.Path, r.At)
-		if !ok {
-			return then, v.nothing("it has the version that it had then, or that is not kept")
-		}
-		return then, nil
-	}
-	n := max(r.Version, 1)
-	if n > len(v.Choices) {
-		switch len(v.Choices) {
-		case 0:
-			return Version{}, v.nothing("nothing of it is kept")
-		case 1:
-			return Version{}, v.nothing("there is 1 version of it")
-		}
-		return Version{}, v.nothing(fmt.Sprintf("there are %d versions of it", len(v.Choices)))
-	}
-	return v.Choices[n-1].Version, nil
+// chosen are the versions that a request is about: those of files in a directory, each with the path that it is to have, or one of
+// a file.
+type chosen struct {
+	Dir   bool
+	parts []Version
 }
 
-// at finds the version that a path had at a time: the first that went after it, unless it was not made yet.
-func (v *Versions) at(p string, at int64) (then Version, ok bool) {
-	for _, o := range v.all { // the newest first
-		if o.Path == p && o.When > at {
-			then, ok = o, o.Mtime <= at
-		}
+// find chooses versions. There is at least one.
+func (e *Engine) find(ctx context.Context, r RestoreRequest) (chosen, error) {
+	if r.At != 0 {
+		return e.findAt(ctx, r)
 	}
-	return then, ok
+	found, err := e.Versions(ctx, r.Path)
+	if err != nil {
+		return chosen{}, err
+	}
+	n := max(r.Version, 1)
+	if n > len(found.Choices) {
+		return chosen{}, found.tooFew()
+	}
+	c := found.Choices[n-1]
+	if found.Dir {
+		return chosen{true, moved(c.parts, r.Path, r.To)}, nil
+	}
+	return chosen{false, c.parts}, nil
+}
+
+// tooFew is why there is no such choice.
+func (v *Versions) tooFew() error {
+	switch n := len(v.Choices); {
+	case n == 0 && v.Dir:
+		return v.nothing("nothing that was deleted in it is kept")
+	case v.Dir:
+		return v.nothing(fmt.Sprintf("files in it were deleted at %d times", n))
+	case n == 0:
+		return v.nothing("nothing of it is kept")
+	case n == 1:
+		return v.nothing("there is 1 version of it")
+	default:
+		return v.nothing(fmt.Sprintf("there are %d versions of it", n))
+	}
+}
+
+// findAt chooses what a path had at a time. Put at another one it is to be whole.
+func (e *Engine) findAt(ctx context.Context, r RestoreRequest) (chosen, error) {
+	m, err := e.instantOf(ctx, r.Path, r.At, r.To != "")
+	if err != nil {
+		return chosen{}, err
+	}
+	if v, ok := m.found[r.Path]; ok {
+		v.Path, v.copied = r.Path, r.To != ""
+		return chosen{false, []Version{v}}, nil
+	}
+	if len(m.found) > 0 {
+		return chosen{true, m.versions(r.To)}, nil
+	}
+	if m.entry != nil && m.entry.Node.Kind == cache.Dir {
+		return chosen{}, m.out.nothing("it has what it had then, or that is not kept")
+	}
+	return chosen{}, m.out.nothing("it has the version that it had then, or that is not kept")
 }
 
 // nothing is why there is no version; an endpoint that is away may have one.
@@ -199,73 +226,61 @@ func (r *Restoration) count(v Version, same bool) {
 	r.Bytes += v.Size
 }
 
-// restoreDir restores what was deleted in a directory, or all that it had at a time.
-func (e *Engine) restoreDir(ctx context.Context, r RestoreRequest, found *Versions, out *Restoration, p *came) error {
-	parts, err := found.parts(r)
-	if err != nil {
-		return fmt.Errorf("restore %s: %w", r.Path, err)
-	}
+// restoreDir restores what was deleted in a directory, or all that it had at a time. What is put in another directory takes no
+// name there.
+func (e *Engine) restoreDir(ctx context.Context, r RestoreRequest, parts []Version, out *Restoration, p *came) error {
 	for _, v := range parts {
 		p.total += v.Size
 	}
 	for try := 1; len(parts) > 0; try++ {
-		failed, err := e.restoreAll(ctx, parts, r.At != 0, out, p)
+		failed, err := e.restoreAll(ctx, parts, r.At != 0 && r.To == "", out, p)
 		if err != nil {
-			return fmt.Errorf("restore %s: %w", r.Path, err)
+			return err
 		}
-		moved := map[string]bool{}
+		gone := map[string]bool{}
 		for _, f := range failed {
-			if isAny(f.Err, surprises) && try < restoreTries {
-				moved[f.Path] = true
+			if isAny(f.Err, overtaken) && try < restoreTries {
+				gone[f.Path] = true
 				continue
 			}
 			out.Failed = append(out.Failed, f)
 		}
-		if len(moved) == 0 {
+		if len(gone) == 0 {
 			break
 		}
-		if found, err = e.Versions(ctx, r.Path); err != nil { // what was on its way into the trash is there
+		if parts, err = e.newest(ctx, r); err != nil { // what was on its way into the trash is there
 			return err
 		}
-		parts = slices.DeleteFunc(found.newest(), func(v Version) bool { return !moved[v.Path] })
+		parts = slices.DeleteFunc(parts, func(v Version) bool { return !gone[v.Path] })
 	}
 	return nil
 }
 
-// parts are the versions of files in a directory that are to be restored.
-func (v *Versions) parts(r RestoreRequest) ([]Version, error) {
-	if r.At == 0 {
-		n := max(r.Version, 1)
-		if n > len(v.Choices) {
-			if len(v.Choices) == 0 {
-				return nil, v.nothing("nothing that was deleted in it is kept")
-			}
-			return nil, v.nothing(fmt.Sprintf("files in it were deleted at %d times", len(v.Choices)))
-		}
-		return v.Choices[n-1].parts, nil
-	}
-	var parts []Version
-	for _, n := range v.newest() {
-		if then, ok := v.at(n.Path, r.At); ok {
-			parts = append(parts, then)
-		}
-	}
-	if len(parts) == 0 {
-		return nil, v.nothing("it has what it had then, or that is not kept")
-	}
-	return parts, nil
-}
+// overtaken says that a version is not any more where it was found.
+var overtaken = append([]error{cache.ErrStale, cache.ErrNotFound}, surprises...)
 
-// newest is the newest version of each path.
-func (v *Versions) newest() (out []Version) {
+// newest are the versions that a request is about as they are now: of what was deleted the newest of each path.
+func (e *Engine) newest(ctx context.Context, r RestoreRequest) ([]Version, error) {
+	if r.At != 0 {
+		found, err := e.findAt(ctx, r)
+		if errors.Is(err, ErrNoVersion) {
+			return nil, nil
+		}
+		return found.parts, err
+	}
+	found, err := e.Versions(ctx, r.Path)
+	if err != nil {
+		return nil, err
+	}
+	var out []Version
 	seen := map[string]bool{}
-	for _, o := range v.all {
-		if !seen[o.Path] {
-			seen[o.Path] = true
-			out = append(out, o)
+	for _, v := range found.all {
+		if !seen[v.Path] {
+			seen[v.Path] = true
+			out = append(out, v)
 		}
 	}
-	return out
+	return moved(out, r.Path, r.To), nil
 }
 
 // restoreAll restores files, several at once. Only what ends the request is an error.
@@ -305,7 +320,10 @@ func (e *Engine) restoreFile(ctx context.Context, v Version, to string, replace 
 	if r.Mtime == 0 {
 		r.Mtime = e.now()
 	}
-	if v.trash == 0 && v.Kind == cache.File && v.Size > 0 {
+	if v.copied {
+		r.Trash = 0
+	}
+	if r.Trash == 0 && v.Kind == cache.File && v.Size > 0 {
 		if r.Stage, err = e.bring(ctx, v, p); err != nil {
 			return false, err
 		}
@@ -416,7 +434,11 @@ func (e *Engine) stage(ctx context.Context, v Version, p *came) (*cache.Stage, e
 
 // openVersion begins to read a version where it is.
 func (e *Engine) openVersion(ctx context.Context, v Version) (io.ReadCloser, error) {
-	if v.l == nil {
+	switch {
+	case v.l != nil:
+	case v.trash != 0:
+		return e.Cache.OpenTrash(v.trash)
+	default:
 		return e.openFile(ctx, v.node)
 	}
 	ep, err := v.l.online(ctx)

@@ -29,6 +29,8 @@ type Version struct {
 	Conduit string // by whose work it went, or whose endpoint has it; "": none
 	From    string // the endpoint that has it; "": the drive
 
+	by     *leg // whose moves it took part in; nil: of any of its place
+	copied bool // what the trash has of it stays there
 	// Where its bytes are: a row of the drive's trash, a file of the drive, an item in an endpoint's trash, or, by its remote
 	// id, an object that the endpoint still has.
 	trash    int64
@@ -91,6 +93,8 @@ func (e *Engine) Versions(ctx context.Context, file string) (*Versions, error) {
 type search struct {
 	e       *Engine
 	file    string
+	since   int64        // the time whose paths count; 0: now
+	files   []string     // where in the drive something may be since that was at or below the path then
 	entry   *cache.Entry // what the path names now; nil: nothing that is known
 	reaches []reach
 	losers  []VersionInfo   // what endpoints had in conflicts that a strategy decided
@@ -101,10 +105,17 @@ type search struct {
 
 // reach is a leg that the path, or something below it, belongs to.
 type reach struct {
-	l     *leg
-	root  string // the directory of the drive that the leg works on
-	under string // the path as the endpoint calls it
+	l      *leg
+	root   string   // the directory of the drive that the leg works on
+	under  string   // the path as the endpoint calls it
+	past   past     // its moves since the time that is asked for
+	unders []string // where at the endpoint something may be since that was at or below the path then
 }
+
+// here is a path of the drive by what the endpoint calls it, there the inverse.
+func (r reach) here(p string) string { return strings.TrimSuffix(r.root, "/") + "/" + p }
+
+func (r reach) there(p string) string { return strings.Trim(strings.TrimPrefix(p, r.root), "/") }
 
 // within reports whether a path is a directory or below it.
 func within(p, dir string) bool {
@@ -125,10 +136,13 @@ func (s *search) here(tx *cache.Tx) error {
 	if err := s.find(tx); err != nil {
 		return err
 	}
+	if err := s.follow(tx); err != nil {
+		return err
+	}
 	if err := s.conflicts(tx); err != nil {
 		return err
 	}
-	for _, p := range append([]string{s.file}, s.asides...) {
+	for _, p := range slices.Concat(s.files, s.asides) {
 		if err := s.trashed(tx, p); err != nil {
 			return err
 		}
@@ -138,10 +152,37 @@ func (s *search) here(tx *cache.Tx) error {
 			return err
 		}
 	}
-	if s.entry == nil || s.entry.Node.Kind == cache.Dir {
+	if s.entry == nil || s.entry.Node.Kind == cache.Dir || s.since != 0 {
 		return nil
 	}
-	return s.unsent(tx)
+	return s.unsent(tx, *s.entry, s.file)
+}
+
+// follow finds where something may be now that had the path, or one below it, at the time that is asked for.
+func (s *search) follow(tx *cache.Tx) error {
+	s.files = []string{s.file}
+	for i := range s.reaches {
+		r := &s.reaches[i]
+		if s.since != 0 {
+			moves, err := tx.MovesSince(r.l.id, s.since)
+			if err != nil {
+				return err
+			}
+			r.past = moves
+		}
+		r.unders = r.past.ahead(r.under, s.since)
+		for _, p := range r.unders {
+			if at := r.here(p); p != r.under && !s.covers(at) {
+				s.files = append(s.files, at)
+			}
+		}
+	}
+	return nil
+}
+
+// covers reports whether a path is at or below one of those that are looked at.
+func (s *search) covers(p string) bool {
+	return slices.ContainsFunc(s.files, func(f string) bool { return within(p, f) })
 }
 
 // find finds the legs of the path.
@@ -168,9 +209,9 @@ func (s *search) find(tx *cache.Tx) error {
 		switch {
 		case root == "":
 		case l.place == around:
-			s.reaches = append(s.reaches, reach{l, root, strings.Trim(strings.TrimPrefix(s.file, root), "/")})
+			s.reaches = append(s.reaches, reach{l: l, root: root, under: strings.Trim(strings.TrimPrefix(s.file, root), "/")})
 		case within(root, s.file):
-			s.reaches = append(s.reaches, reach{l, root, ""})
+			s.reaches = append(s.reaches, reach{l: l, root: root})
 		}
 	}
 	slices.SortFunc(s.reaches, func(a, b reach) int { return cmp.Compare(a.l.id, b.l.id) })
@@ -191,7 +232,7 @@ func (s *search) trashed(tx *cache.Tx, p string) error {
 				When: row.Created, Why: row.Reason, Deleted: row.Reason == deletedThere, trash: row.ID,
 			}
 			if l := s.e.leg(row.Leg); l != nil {
-				v.Conduit = l.conduitRow().Name
+				v.Conduit, v.by = l.conduitRow().Name, l
 			}
 			s.add(v)
 		}
@@ -225,7 +266,7 @@ func (s *search) leaving(tx *cache.Tx, l *leg) error {
 			if err != nil {
 				return err
 			}
-			if within(p, s.file) {
+			if s.covers(p) {
 				if err := s.stillThere(tx, l, b.Binding, Version{Path: p, When: b.Since, Deleted: true, Why: "deleted here, not there yet"}); err != nil {
 					return err
 				}
@@ -238,22 +279,22 @@ func (s *search) leaving(tx *cache.Tx, l *leg) error {
 }
 
 // unsent finds the version that an endpoint has of a file that was changed in the drive since.
-func (s *search) unsent(tx *cache.Tx) error {
-	all, err := tx.BindingsOf(s.entry.ID)
+func (s *search) unsent(tx *cache.Tx, e cache.Entry, at string) error {
+	all, err := tx.BindingsOf(e.ID)
 	if err != nil {
 		return err
 	}
-	items, err := tx.OpenItemsOf(s.entry.ID)
+	items, err := tx.OpenItemsOf(e.ID)
 	if err != nil {
 		return err
 	}
-	n := s.entry.Node
+	n := e.Node
 	for _, b := range all {
 		l := s.e.leg(b.Leg)
 		if l == nil || b.LocalVersion == n.Version && !n.Writing || n.Hash.Known() && n.Hash == b.Hash && !n.Writing {
 			continue
 		}
-		v := Version{Path: s.file, When: n.Mtime, Why: "overwritten here, not there yet"}
+		v := Version{Path: at, When: n.Mtime, Why: "overwritten here, not there yet"}
 		for _, it := range items {
 			if it.Leg == b.Leg {
 				v.When = it.Created
@@ -273,7 +314,7 @@ func (s *search) stillThere(tx *cache.Tx, l *leg, b cache.Binding, v Version) er
 		return err
 	}
 	v.Kind, v.Size, v.Mtime, v.Mode, v.Target, v.Hash = o.Kind, o.Size, o.Mtime, o.Mode, o.Target, o.Hash
-	v.Conduit, v.From, v.l, v.remoteID, v.content = l.conduitRow().Name, l.target, l, b.RemoteID, o.Content
+	v.Conduit, v.From, v.l, v.by, v.remoteID, v.content = l.conduitRow().Name, l.target, l, l, b.RemoteID, o.Content
 	s.add(v)
 	return nil
 }
@@ -349,12 +390,14 @@ func (s *search) trashThere(ctx context.Context, r reach) error {
 		}
 		return nil
 	}
-	if err := s.trashAt(ctx, ep, r, r.under); err != nil {
-		return err
+	for _, under := range r.unders {
+		if err := s.trashAt(ctx, ep, r, under); err != nil {
+			return err
+		}
 	}
 	for _, p := range s.asides {
 		if within(p, r.root) {
-			if err := s.trashAt(ctx, ep, r, strings.Trim(strings.TrimPrefix(p, r.root), "/")); err != nil {
+			if err := s.trashAt(ctx, ep, r, r.there(p)); err != nil {
 				return err
 			}
 		}
@@ -383,10 +426,10 @@ func (s *search) trashAt(ctx context.Context, ep remote.Endpoint, r reach, under
 // thrown is a version in an endpoint's trash.
 func (s *search) thrown(r reach, it remote.Trashed) Version {
 	cd := r.l.conduitRow()
-	at := strings.TrimSuffix(r.root, "/") + "/" + it.Path
+	at := r.here(it.Path)
 	v := Version{
 		Path: s.own(at), Kind: cache.File, Size: it.Size, Mode: it.Mode, Target: it.Target,
-		When: it.When.UnixNano(), Deleted: it.Deleted, Why: "overwritten", Conduit: cd.Name, From: r.l.target, l: r.l, item: it.ID,
+		When: it.When.UnixNano(), Deleted: it.Deleted, Why: "overwritten", Conduit: cd.Name, From: r.l.target, l: r.l, by: r.l, item: it.ID,
 	}
 	if it.Kind == remote.Symlink {
 		v.Kind = cache.Symlink
