@@ -24,7 +24,7 @@ type endpoint struct {
 	fetches  []cache.Range
 	asked    []cache.Ino // whose they were
 	ctxs     []context.Context
-	copies   int         // how many copies there are, named from 1 on; 0: one
+	copies   int // how many copies there are, named from 1 on; 0: one
 	offline  error
 	corrupt  int           // how many fetches still give wrong bytes
 	spoilt   bool          // the first copy gives wrong bytes

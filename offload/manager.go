@@ -37,7 +37,7 @@ type Options struct {
 	Logger *slog.Logger // nil: discarded
 	// Timeout is how long a fetch may go without a byte; 0: 30 s.
 	Timeout time.Duration
-	// Parallel bounds the fetches under way, Background those among them that are for transfers; 0: 16 and 8.
+	// Parallel bounds the fetches under way, Background those among them that are for transfers; 0: twice that, at least 16, and 8.
 	Parallel, Background int
 	// MinCopies is how many endpoints have to prove that they store a version before it is dropped here; 0: 1.
 	MinCopies int
@@ -72,11 +72,11 @@ func New(o Options) *Manager {
 	if o.Timeout == 0 {
 		o.Timeout = 30 * time.Second
 	}
-	if o.Parallel == 0 {
-		o.Parallel = 16
-	}
 	if o.Background == 0 {
 		o.Background = 8
+	}
+	if o.Parallel == 0 {
+		o.Parallel = max(16, 2*o.Background)
 	}
 	m := &Manager{
 		Hydrator: newHydrator(o), cache: o.Cache, source: o.Source, now: o.Clock, log: o.Logger, background: o.Background,

@@ -38,6 +38,7 @@ type Spec struct {
 	Rules                []cache.Rule // strategies for the names that fit a pattern
 	KeepExtra            bool         // replicate: the target keeps what the source does not have, or not any more
 	Parallel             int          // copies at once; 0: the default
+	Bandwidth            int64        // bytes a second, up and down; 0: no limit
 }
 
 // settings are what of a spec can be changed later.
@@ -54,6 +55,9 @@ func (s Spec) settings() Settings {
 	}
 	if s.Parallel != 0 {
 		out.Parallel = &s.Parallel
+	}
+	if s.Bandwidth != 0 {
+		out.Bandwidth = &s.Bandwidth
 	}
 	return out
 }

@@ -1,6 +1,7 @@
 package syncer
 
 import (
+	"cmp"
 	"context"
 	"encoding/hex"
 	"errors"
@@ -21,10 +22,13 @@ import (
 // its own, and one that fails is left out of what follows.
 
 const (
-	// groupFile is the size up to which a file travels in a group. Of each as many bytes may be in memory.
+	// groupFile is the size up to which a file that comes from another endpoint travels in a group. Of each as many bytes may
+	// be in memory.
 	groupFile = 32 << 10
-	// groupsAtOnce is how many groups are on their way: while one waits for the disk others use the processors.
-	groupsAtOnce = 4
+	// gatherFile is that size for a file that is here, and groupBytes what the files of a group have together: they share the
+	// wait for the endpoint's disk, which is longer than they take.
+	gatherFile = 1 << 20
+	groupBytes = 8 << 20
 	// opensAtOnce is how many files of a group are opened at a time: their bytes may have to come from far away.
 	opensAtOnce = 8
 	// announceMax and commitMax are how many files share a transaction: file operations wait that long.
@@ -83,13 +87,13 @@ func (b *batch) copyAll(ctx context.Context, jobs []job) error {
 	}
 	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(b.l.parallel())
-	turns := make(chan struct{}, groupsAtOnce)
 	for _, group := range b.l.groups(all) {
 		g.Go(func() error {
-			if len(group) > 1 {
-				turns <- struct{}{}
-				defer func() { <-turns }()
+			leave, err := b.l.e.transfers.enter(ctx)
+			if err != nil {
+				return err
 			}
+			defer leave()
 			b.send(ctx, group)
 			return b.account(ctx, group)
 		})
@@ -97,29 +101,36 @@ func (b *batch) copyAll(ctx context.Context, jobs []job) error {
 	return g.Wait()
 }
 
-// parallel is how many copies run at once: as many as the conduit wants, or as
-// the endpoint bears where it gathers them into batches of its own.
+// parallel is how many transfers of the leg run at once: what its conduit says, as far as the endpoint bears it. Files that
+// travel in a group are one.
 func (l *leg) parallel() int {
-	return max(l.conduitRow().Parallel, l.caps.Parallel, 1)
+	return max(1, min(l.conduitRow().Parallel, cmp.Or(l.caps.Parallel, maxParallel)))
 }
 
-// groups puts together what travels together: small files, if the endpoint takes several. Those that are here do not wait for
-// those that come from another endpoint.
+// groups puts together what travels together: files that are not large, if the endpoint takes several. Those that are here do
+// not wait for those that come from another endpoint.
 func (l *leg) groups(all []*sending) (out [][]*sending) {
 	var here, away []*sending
 	for _, s := range all {
+		is := s.node.Residency == cache.Full
 		switch {
-		case s.node.Size > groupFile || l.caps.Together <= 1:
+		case l.caps.Together <= 1, s.node.Size > gatherFile, !is && s.node.Size > groupFile:
 			out = append(out, []*sending{s})
-		case s.node.Residency == cache.Full:
+		case is:
 			here = append(here, s)
 		default:
 			away = append(away, s)
 		}
 	}
 	for _, small := range [][]*sending{here, away} {
-		for group := range slices.Chunk(small, max(l.caps.Together, 1)) {
-			out = append(out, group)
+		for len(small) > 0 {
+			n, size := 0, int64(0)
+			for n < min(l.caps.Together, len(small)) && (n == 0 || size+small[n].node.Size <= groupBytes) {
+				size += small[n].node.Size
+				n++
+			}
+			out = append(out, small[:n:n])
+			small = small[n:]
 		}
 	}
 	return out
@@ -389,7 +400,7 @@ func (b *batch) makeDirs(ctx context.Context, jobs []job) (done map[int64]bool, 
 	b.announceAll(all)
 	eachLeft(all, func(s *sending) error { return fault.Point(faultBefore[s.Op.Kind]) })
 	var makes errgroup.Group
-	makes.SetLimit(b.l.parallel())
+	makes.SetLimit(max(1, b.l.caps.Parallel))
 	asked := left(all)
 	for _, s := range asked {
 		makes.Go(func() error {

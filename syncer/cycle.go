@@ -131,6 +131,9 @@ func (l *leg) cycle(ctx context.Context, due bool, call *syncCall) (again bool, 
 		begun := l.e.Clock()
 		again, deleted, err := l.generation(ctx, ep, &c, call)
 		c.Conflicts += l.met.Swap(0)
+		if c.Copied > 0 || c.Deleted > 0 {
+			l.tidied.grew()
+		}
 		if c != (counts{}) {
 			err = errors.Join(err, l.recordGeneration(begun, c))
 		}

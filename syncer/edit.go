@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"vdfs/cache"
+	"vdfs/internal/throttle"
 	"vdfs/syncer/plan"
 )
 
@@ -17,6 +18,7 @@ type Settings struct {
 	Rules             *[]cache.Rule // all of them
 	KeepExtra         *bool         // see Spec
 	Parallel          *int
+	Bandwidth         *int64
 }
 
 // apply checks the settings and writes them into a conduit. Rules are returned in the form that is stored.
@@ -34,6 +36,12 @@ func (s Settings) apply(cd *cache.Conduit) (rules []cache.Rule, err error) {
 			return nil, invalid("copies at once must be 1 to %d, not %d", maxParallel, *s.Parallel)
 		}
 		cd.Parallel = *s.Parallel
+	}
+	if s.Bandwidth != nil {
+		if *s.Bandwidth != 0 && *s.Bandwidth < throttle.Least {
+			return nil, invalid("a bandwidth is at least %d bytes a second, or 0 for no limit, not %d", throttle.Least, *s.Bandwidth)
+		}
+		cd.Bandwidth = *s.Bandwidth
 	}
 	if s.KeepExtra != nil {
 		if err := keepExtra(cd, *s.KeepExtra); err != nil {

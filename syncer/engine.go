@@ -14,6 +14,7 @@ import (
 
 	"vdfs/cache"
 	"vdfs/syncer/remote"
+	"vdfs/syncer/remote/paced"
 )
 
 // Options are what an Engine works with.
@@ -37,6 +38,12 @@ type Options struct {
 	Strategy string
 	Rules    []cache.Rule
 	Parallel int
+	// Transfers bounds the contents on their way over all conduits, besides those that readers wait for. 0: 8.
+	Transfers int
+	// TrashKept is how long an endpoint's trash keeps a version, TrashMost how many bytes it keeps beyond the last day.
+	// 0: 30 days; a tenth of what is free there, at most 20 GiB.
+	TrashKept time.Duration
+	TrashMost int64
 	// Merge merges two changes of a text that both sides had; false: they cannot be. nil: nothing is merged.
 	Merge func(base, ours, theirs []byte) ([]byte, bool)
 	// UID and GID own what arrives from endpoints.
@@ -70,6 +77,12 @@ func (o *Options) defaults() {
 	if o.LocalGuardPercent == 0 {
 		o.LocalGuardPercent = 50
 	}
+	if o.TrashKept == 0 {
+		o.TrashKept = trashKept
+	}
+	if o.Transfers == 0 {
+		o.Transfers = 8
+	}
 	if o.Contains == nil {
 		o.Contains = below
 	}
@@ -87,11 +100,14 @@ type Engine struct {
 	sent atomic.Int64 // see Sent
 	puts atomic.Int64 // files that are being sent
 
+	transfers transfers
+
 	making sync.Mutex // held while a conduit is made: its endpoints are looked at before its rows are written
 
 	mu      sync.Mutex
 	legs    map[cache.LegID]*leg
-	changed chan struct{} // conduits were made, deleted, paused
+	rates   map[cache.ConduitID]*paced.Rates // of the contents that the endpoints of a conduit give and take
+	changed chan struct{}                    // conduits were made, deleted, paused
 	paused  bool
 	resume  *time.Timer // ends a pause with a duration
 }
@@ -99,7 +115,7 @@ type Engine struct {
 // New returns an engine that does nothing until Run.
 func New(o Options) (*Engine, error) {
 	o.defaults()
-	e := &Engine{Options: o, log: o.Logger, legs: map[cache.LegID]*leg{}, changed: make(chan struct{}, 1)}
+	e := &Engine{Options: o, log: o.Logger, legs: map[cache.LegID]*leg{}, transfers: make(transfers, o.Transfers), changed: make(chan struct{}, 1)}
 	if err := e.loadPause(); err != nil {
 		return nil, err
 	}
@@ -111,6 +127,7 @@ func (e *Engine) Run(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
 	running := map[cache.LegID]context.CancelFunc{}
 	g.Go(func() error { return e.forwardItems(ctx) })
+	g.Go(func() error { return e.tidyTrashes(ctx) })
 	for {
 		for _, l := range e.current() {
 			if running[l.id] != nil {
@@ -180,12 +197,13 @@ func (e *Engine) reload() error {
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
+	e.setRates(conduits)
 	seen := map[cache.LegID]bool{}
 	for _, row := range rows {
 		seen[row.ID] = true
 		l := e.legs[row.ID]
 		if l == nil {
-			l = newLeg(e, row)
+			l = newLeg(e, row, e.rates[row.Conduit])
 			e.legs[row.ID] = l
 		}
 		l.setConduit(byID[row.Conduit], rules[row.Conduit])
@@ -200,6 +218,20 @@ func (e *Engine) reload() error {
 	default:
 	}
 	return nil
+}
+
+// setRates brings the rates in line with what conduits ask for. mu is held.
+func (e *Engine) setRates(conduits []cache.Conduit) {
+	all := make(map[cache.ConduitID]*paced.Rates, len(conduits))
+	for _, c := range conduits {
+		r := e.rates[c.ID]
+		if r == nil {
+			r = &paced.Rates{}
+		}
+		r.Set(c.Bandwidth)
+		all[c.ID] = r
+	}
+	e.rates = all
 }
 
 func (e *Engine) current() []*leg {

@@ -12,6 +12,7 @@ import (
 	"vdfs/syncer/plan"
 	"vdfs/syncer/remote"
 	"vdfs/syncer/remote/bounded"
+	"vdfs/syncer/remote/paced"
 )
 
 const (
@@ -37,6 +38,7 @@ type leg struct {
 	place  cache.PlaceID
 	role   cache.Role // which end of its conduit the endpoint is
 	target string
+	rates  *paced.Rates  // of its conduit
 	pool   *bounded.Pool // runs whatever is asked of the endpoint
 
 	kick     chan struct{}  // cap 1: something else than marks is new
@@ -52,6 +54,7 @@ type leg struct {
 	told     atomic.Int64 // grows, in its transaction, when itemised changes are recorded
 	derived  bool         // what the drive had before the leg is marked; the cycle's own
 	fetches  refreshes    // new versions on their way
+	tidied   tidied       // the trash of the endpoint
 
 	mu       sync.Mutex
 	conduit  cache.Conduit
@@ -77,9 +80,9 @@ type leg struct {
 	ended    chan struct{}      // closed when that cycle has ended
 }
 
-func newLeg(e *Engine, row cache.Leg) *leg {
+func newLeg(e *Engine, row cache.Leg, rates *paced.Rates) *leg {
 	l := &leg{
-		e: e, id: row.ID, place: row.Place, role: row.Role, target: row.Endpoint, pool: bounded.NewPool(),
+		e: e, id: row.ID, place: row.Place, role: row.Role, target: row.Endpoint, rates: rates, pool: bounded.NewPool(),
 		kick: make(chan struct{}, 1), marked: make(chan struct{}, 1), hint: make(chan struct{}, 1), requests: make(chan *syncCall),
 	}
 	l.fetches.l, l.fetches.news = l, make(chan struct{}, 1)
@@ -139,7 +142,13 @@ func (l *leg) endpoint(ctx context.Context) (remote.Endpoint, error) {
 	if err != nil {
 		return nil, err
 	}
-	ep, err = l.pool.Open(ctx, func(ctx context.Context) (remote.Endpoint, error) { return l.e.Open(ctx, row.Endpoint, row) })
+	ep, err = l.pool.Open(ctx, func(ctx context.Context) (remote.Endpoint, error) {
+		ep, err := l.e.Open(ctx, row.Endpoint, row)
+		if err != nil {
+			return nil, err
+		}
+		return paced.Wrap(ep, l.rates), nil
+	})
 	if err != nil {
 		return nil, err
 	}

@@ -133,7 +133,7 @@ func (r *refreshes) begin() {
 	if r.ctx == nil {
 		r.ctx, r.cancel = context.WithCancel(context.Background())
 	}
-	for r.running < refreshesAtOnce && len(r.queue) > 0 {
+	for r.running < min(refreshesAtOnce, r.l.parallel()) && len(r.queue) > 0 {
 		r.running++
 		r.work.Go(r.run)
 	}
@@ -153,7 +153,11 @@ func (r *refreshes) run() {
 		ctx, stop := context.WithCancel(r.ctx)
 		f.state, f.stop = refreshRuns, stop
 		r.mu.Unlock()
-		err := r.l.fetchBeside(ctx, f)
+		leave, err := r.l.e.transfers.enter(ctx)
+		if err == nil {
+			err = r.l.fetchBeside(ctx, f)
+			leave()
+		}
 		r.mu.Lock()
 		r.ended(f, err, ctx.Err() != nil)
 		r.mu.Unlock()

@@ -160,7 +160,7 @@ func TestJSONHasTheFieldsOfTheContract(t *testing.T) {
 			"path kind ino size mtime residency local_bytes sync pin pin_from pin_path hash version conduits copies open_handles error",
 		},
 		"pin":        {control.PinInfo{}, "path kind pin files local_bytes missing_bytes"},
-		"du":         {control.DiskUse{}, "path files pinned_bytes cached_bytes partial_bytes dirty_bytes trash_bytes other_bytes total_bytes"},
+		"du":         {control.DiskUse{}, "path files pinned_bytes cached_bytes partial_bytes dirty_bytes trash_bytes other_bytes total_bytes storage_trash_bytes"},
 		"redundancy": {control.FileCopies{}, "path size copies proved local"},
 		"copy":       {control.Copy{}, "endpoint verified_at"},
 		"queue item": {control.QueueItem{}, "id conduit path origin operation status attempts next_attempt error created"},

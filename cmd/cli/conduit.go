@@ -35,6 +35,7 @@ type choice struct {
 	strategy, cadence string
 	rules             []string
 	parallel          int
+	bandwidth         bandwidth
 	keepExtra         bool
 }
 
@@ -43,7 +44,8 @@ func (c *choice) flags(cmd *cobra.Command) {
 	f.StringVar(&c.strategy, "strategy", "", "who wins a conflict: conflict-file (both are kept; the default, unless conflict.default says another), "+strings.Join(strategies[1:], ", "))
 	f.StringVar(&c.cadence, "cadence", "", "when changes are sent: instant")
 	f.StringArrayVar(&c.rules, "rule", nil, "`PATTERN=STRATEGY` for the names, or with a slash the paths, that fit; the first that fits holds")
-	f.IntVar(&c.parallel, "parallel", 0, "how many `files` are copied at once; storages that gather small ones take more")
+	f.IntVar(&c.parallel, "parallel", 0, "how many `files` are copied at once; many small ones that travel together count as one")
+	f.Var(&c.bandwidth, "bandwidth", "how fast contents may be sent, and may come, as 2MiB/s or 500kB/s; 0: as fast as they can")
 	f.BoolVar(&c.keepExtra, "keep-extra", false, "replicate: the target keeps what the source does not have, or not any more")
 	_ = cmd.RegisterFlagCompletionFunc("strategy", cobra.FixedCompletions(strategies, cobra.ShellCompDirectiveNoFileComp))
 	_ = cmd.RegisterFlagCompletionFunc("cadence", cobra.FixedCompletions([]string{"instant"}, cobra.ShellCompDirectiveNoFileComp))
@@ -88,7 +90,7 @@ conduit; bytes go from one to the other without staying here.
 		RunE: func(cmd *cobra.Command, args []string) (err error) {
 			s.Name = args[0]
 			s.At, s.Adopt = control.Path(at), control.Path(adopt)
-			s.Strategy, s.Cadence, s.Parallel, s.KeepExtra = c.strategy, c.cadence, c.parallel, c.keepExtra
+			s.Strategy, s.Cadence, s.Parallel, s.Bandwidth, s.KeepExtra = c.strategy, c.cadence, c.parallel, int64(c.bandwidth), c.keepExtra
 			if s.Rules, err = ruleArgs(c.rules); err != nil {
 				return err
 			}
@@ -215,13 +217,14 @@ directory of the drive stay: delete the conduit and create another one.`,
 		Example: `  vdfs conduit edit photos --name pictures
   vdfs conduit edit notes --strategy newest --rule '*.md=manual' --rule 'drafts/*=local'
   vdfs conduit edit notes --no-rules
-  vdfs conduit edit backup --keep-extra=false`,
+  vdfs conduit edit backup --keep-extra=false
+  vdfs conduit edit backup --bandwidth 2MiB/s --parallel 1`,
 		Args: between(1, 1), ValidArgsFunction: a.completeConduits,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			e := control.ConduitEdit{Conduit: args[0]}
 			for flag, take := range map[string]func(){
 				"name": func() { e.Name = &name }, "strategy": func() { e.Strategy = &c.strategy }, "cadence": func() { e.Cadence = &c.cadence },
-				"parallel": func() { e.Parallel = &c.parallel }, "keep-extra": func() { e.KeepExtra = &c.keepExtra },
+				"parallel": func() { e.Parallel = &c.parallel }, "bandwidth": func() { e.Bandwidth = (*int64)(&c.bandwidth) }, "keep-extra": func() { e.KeepExtra = &c.keepExtra },
 			} {
 				if cmd.Flags().Changed(flag) {
 					take()
@@ -353,6 +356,7 @@ func (a *app) conduitText(c control.ConduitStatus) string {
 	if c.ReadOnly {
 		line("", "programs change nothing there: its files come from the source")
 	}
+	line("limits", "%s at once, %s", plural(int64(c.Parallel), "file"), rateText(c.Bandwidth))
 	line("last sync", "%s", since(a.Now(), c.LastSync))
 	if c.NextSync != nil {
 		line("next look", "%s", ago(a.Now(), *c.NextSync))

@@ -61,7 +61,7 @@ func (a *app) du() *cobra.Command {
 		Long: `Counts the bytes that are on this machine at or below the paths, or of the whole
 drive. Pinned bytes stay. Cached ones, and those of partial files, go when room is
 needed. Dirty ones are at no storage yet and never go.`,
-		Example: `  vdfs du                      the whole drive, with its trash
+		Example: `  vdfs du                      the whole drive, with its trash and that of its storages
   vdfs du ~/Drive/Work ~/Drive/Films`,
 		Args: between(0, many),
 		RunE: func(cmd *cobra.Command, args []string) error { return a.runDu(cmd.Context(), args, asJSON) },
@@ -72,9 +72,10 @@ needed. Dirty ones are at no storage yet and never go.`,
 
 func (a *app) runDu(ctx context.Context, args []string, asJSON bool) error {
 	all := []control.DiskUse{}
+	var kept []control.StorageTrash
 	err := a.onPathsOrDrive(ctx, args, func(g *group) ([]control.Refusal, bool, error) {
 		r, err := control.Post[control.DiskUses](ctx, g.client, "/v1/du", control.Paths{Paths: g.paths})
-		all = append(all, r.Usage...)
+		all, kept = append(all, r.Usage...), r.Kept
 		return r.Refused, len(r.Usage) > 0, err
 	})
 	if asJSON {
@@ -91,8 +92,20 @@ func (a *app) runDu(ctx context.Context, args []string, asJSON bool) error {
 	text := t.String()
 	if len(args) == 0 {
 		text += fmt.Sprintf("in the total: %s in the trash, %s of removed files that are still open\n", size(all[0].Trash), size(all[0].Other))
+		for _, k := range kept {
+			text += a.keptText(k)
+		}
 	}
 	return first(a.print(text), err)
+}
+
+// keptText tells what a storage has in its trash.
+func (a *app) keptText(k control.StorageTrash) string {
+	what := fmt.Sprintf("%s, %s", size(k.Bytes), plural(k.Files, "version"))
+	if k.Unknown != "" {
+		what = "not known, " + k.Unknown
+	}
+	return fmt.Sprintf("in the trash of %s (%s): %s\n", a.shown(k.Endpoint), k.Conduit, what)
 }
 
 // onPathsOrDrive is each, or without any path once for the drive of the environment.

@@ -45,6 +45,11 @@ type Sync struct {
 	Concurrency int      `toml:"concurrency"` // files that a new conduit copies at once; 1 to 64, default 3
 }
 
+// Transfer bounds what is on its way, besides what readers wait for.
+type Transfer struct {
+	Concurrency int `toml:"concurrency"` // files, or groups of small ones, in each direction over all conduits; 1 to 64, default 8
+}
+
 // Cache says where local bytes live, and how many.
 type Cache struct {
 	Dir     string `toml:"dir"`      // absolute; index and content; default: the data directory
@@ -74,9 +79,19 @@ type Guard struct {
 	MaxOwnDeletePercent int `toml:"max_own_delete_percent"`
 }
 
-// Trash tunes what the drive itself keeps of versions that were replaced or deleted here.
+// Trash tunes what the drive and its storages keep of versions that were replaced or deleted, each by itself.
 type Trash struct {
 	Retention Duration `toml:"retention"` // for so long; 24h to 10 years, default 720h
+	// What went within the last day is kept however much it is; above 0; default: a tenth of what is free, at most 20 GiB
+	MaxSize Size `toml:"max_size"`
+}
+
+// Most is the size for what takes 0 for the default.
+func (t Trash) Most() int64 {
+	if t.MaxSize == ByDisk {
+		return 0
+	}
+	return int64(t.MaxSize)
 }
 
 // Log tunes the daemon's log.
@@ -114,13 +129,13 @@ func Default(hostname string) Config {
 		Device:   Device{Name: hostname},
 		Sync:     Sync{Interval: Duration(30 * time.Second), Concurrency: 3},
 		Conflict: Conflict{Default: "conflict-file"},
-		Transfer: Transfer{Concurrency: 16},
+		Transfer: Transfer{Concurrency: 8},
 		Cache:    Cache{MaxSize: ByDisk},
 		Hydrate:  Hydrate{Timeout: Duration(30 * time.Second)},
 		Mount:    Mount{Subtype: "sshfs"},
 		Offload:  Offload{Enabled: true, FreeLow: ByDisk, FreeHigh: ByDisk, MinCopies: 1},
 		Guard:    Guard{MaxDeleteCount: 50, MaxDeletePercent: 25, MaxOwnDeleteCount: 1000, MaxOwnDeletePercent: 50},
-		Trash:    Trash{Retention: Duration(30 * 24 * time.Hour)},
+		Trash:    Trash{Retention: Duration(30 * 24 * time.Hour), MaxSize: ByDisk},
 		Log:      Log{Level: "info"},
 	}
 }
@@ -207,8 +222,10 @@ func (c *Config) check() error {
 		return errors.New("cache.max_size: 0 would keep nothing; leave the key out for the default, or turn offload.enabled off for no limit")
 	case c.Sync.Concurrency < 1 || c.Sync.Concurrency > 64:
 		return errors.New("sync.concurrency: must be between 1 and 64")
-	case c.Transfer.Concurrency < 1 || c.Transfer.Concurrency > 256:
-		return errors.New("transfer.concurrency: must be between 1 and 256")
+	case c.Transfer.Concurrency < 1 || c.Transfer.Concurrency > 64:
+		return errors.New("transfer.concurrency: must be between 1 and 64")
+	case c.Trash.MaxSize == 0:
+		return errors.New("trash.max_size: 0 would keep nothing beyond a day; leave the key out for the default")
 	case c.Guard.MaxDeleteCount < 1:
 		return errors.New("guard.max_delete_count: must be 1 or more")
 	case c.Guard.MaxDeletePercent < 1 || c.Guard.MaxDeletePercent > 100:
@@ -237,6 +254,9 @@ func (c *Config) check() error {
 		return err
 	}
 	if err := within("hydrate.timeout", c.Hydrate.Timeout, time.Second, time.Hour); err != nil {
+		return err
+	}
+	if err := positive("trash.max_size", c.Trash.MaxSize); err != nil {
 		return err
 	}
 	if err := within("trash.retention", c.Trash.Retention, 24*time.Hour, years); err != nil {

@@ -13,11 +13,6 @@ type Conflict struct {
 	Rules   []string `toml:"rules"`   // PATTERN=STRATEGY each, as in "*.md=merge", of whoever gives none; default: none
 }
 
-// Transfer tunes the fetching of bytes.
-type Transfer struct {
-	Concurrency int `toml:"concurrency"` // fetches at once, all storages together; 1 to 256, default 16
-}
-
 // Strategies are the names of those that decide conflicts.
 var Strategies = []string{"conflict-file", "newest", "largest", "local", "remote", "source", "target", "merge", "manual"}
 

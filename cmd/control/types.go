@@ -256,8 +256,9 @@ type PinInfo struct {
 
 // DiskUses answers POST /v1/du.
 type DiskUses struct {
-	Usage   []DiskUse `json:"usage"`
-	Refused []Refusal `json:"refused"`
+	Usage   []DiskUse      `json:"usage"`
+	Kept    []StorageTrash `json:"storage_trash,omitempty"` // of the whole drive, by storage
+	Refused []Refusal      `json:"refused"`
 }
 
 // DiskUse is what the drive keeps here at or below a path, in bytes by what may become of them; `vdfs du --json` prints a list.
@@ -272,6 +273,17 @@ type DiskUse struct {
 	Trash   int64 `json:"trash_bytes"`   // of versions that were replaced or deleted
 	Other   int64 `json:"other_bytes"`   // of files that are removed and still open, and what came meanwhile
 	Total   int64 `json:"total_bytes"`
+	// There is what the storages keep in their trash: of the whole drive and else 0, and in no total.
+	There int64 `json:"storage_trash_bytes"`
+}
+
+// StorageTrash is what a storage keeps of versions that were replaced or deleted.
+type StorageTrash struct {
+	Conduit  string `json:"conduit"`
+	Endpoint string `json:"endpoint"`
+	Files    int64  `json:"files"`
+	Bytes    int64  `json:"bytes"`
+	Unknown  string `json:"unknown,omitempty"` // why it is not known
 }
 
 // RedundancyRequest is the body of POST /v1/redundancy.
@@ -334,7 +346,7 @@ type QueueItem struct {
 	Created   time.Time  `json:"created"`
 }
 
-// Generation is one element of GET /v1/history?conduit=NAME, newest first.
+// Generation is one element of GET /v1/history, newest first; see HistoryRequest.
 type Generation struct {
 	Conduit      string     `json:"conduit"`
 	Generation   int64      `json:"generation"`
@@ -449,6 +461,8 @@ type ConduitSpec struct {
 	Cadence  string `json:"cadence,omitempty"`  // "": instant
 	Rules    []Rule `json:"rules,omitempty"`
 	Parallel int    `json:"parallel_transfers,omitempty"` // copies at once; 0: the default
+	// Bandwidth is what the storages may be given, and may give, of contents, each in bytes a second; 0: no limit.
+	Bandwidth int64 `json:"bandwidth_limit,omitempty"`
 	// KeepExtra has the target of replicate keep what the source does not have, or not any more.
 	KeepExtra bool `json:"keep_extra,omitempty"`
 	// Adopt is a directory that files will be adopted from with POST /v1/adopt. The request only refuses one that cannot be.
@@ -463,6 +477,7 @@ type ConduitEdit struct {
 	Cadence   *string `json:"cadence,omitempty"`
 	Rules     *[]Rule `json:"rules,omitempty"` // all of them
 	Parallel  *int    `json:"parallel_transfers,omitempty"`
+	Bandwidth *int64  `json:"bandwidth_limit,omitempty"`
 	KeepExtra *bool   `json:"keep_extra,omitempty"`
 }
 

@@ -65,7 +65,7 @@ func (h conduitHandler) Preview(ctx context.Context, s control.ConduitSpec) (con
 func (h conduitHandler) spec(ctx context.Context, s control.ConduitSpec) (syncer.Spec, error) {
 	spec := syncer.Spec{
 		Name: s.Name, Source: s.Source, Target: s.Target, Policy: s.Policy, At: string(s.At), Strategy: s.Strategy, Cadence: s.Cadence,
-		Rules: cacheRules(s.Rules), KeepExtra: s.KeepExtra, Parallel: s.Parallel,
+		Rules: cacheRules(s.Rules), KeepExtra: s.KeepExtra, Parallel: s.Parallel, Bandwidth: s.Bandwidth,
 	}
 	at := s.At
 	var endpoints []string
@@ -114,7 +114,9 @@ func cacheRules(rules []control.Rule) (out []cache.Rule) {
 
 // Edit changes settings of a conduit.
 func (h conduitHandler) Edit(ctx context.Context, e control.ConduitEdit) (control.ConduitStatus, error) {
-	change := syncer.Edit{Name: e.Name, Settings: syncer.Settings{Strategy: e.Strategy, Cadence: e.Cadence, Parallel: e.Parallel, KeepExtra: e.KeepExtra}}
+	change := syncer.Edit{Name: e.Name, Settings: syncer.Settings{
+		Strategy: e.Strategy, Cadence: e.Cadence, Parallel: e.Parallel, Bandwidth: e.Bandwidth, KeepExtra: e.KeepExtra,
+	}}
 	if e.Rules != nil {
 		rules := cacheRules(*e.Rules)
 		change.Rules = &rules

@@ -15,6 +15,12 @@ func (h fileHandler) DiskUse(ctx context.Context, r control.Paths) (control.Disk
 	h.awaitCloses(ctx)
 	if len(r.Paths) == 0 {
 		all, err := h.wholeUse(ctx)
+		if err == nil {
+			out.Kept, err = h.storageTrash(ctx)
+		}
+		for _, k := range out.Kept {
+			all.There += k.Bytes
+		}
 		out.Usage = append(out.Usage, all)
 		return out, coded(err)
 	}
@@ -54,6 +60,19 @@ func (h fileHandler) wholeUse(ctx context.Context) (control.DiskUse, error) {
 	all.Other = max(0, stats.ContentBytes-all.Total-all.Trash)
 	all.Total += all.Trash + all.Other
 	return all, err
+}
+
+// storageTrash is what the storages have in their trash.
+func (h fileHandler) storageTrash(ctx context.Context) (out []control.StorageTrash, err error) {
+	all, err := h.parts.engine.TrashUses(ctx)
+	for _, u := range all {
+		kept := control.StorageTrash{Conduit: u.Conduit, Endpoint: u.Endpoint, Files: u.Files, Bytes: u.Bytes}
+		if u.Err != nil {
+			kept.Unknown = u.Err.Error()
+		}
+		out = append(out, kept)
+	}
+	return out, err
 }
 
 // Pins tells the intents that somebody set.

@@ -244,8 +244,9 @@ func TestEveryConfigurationKeyChangesBehaviour(t *testing.T) {
 		}
 		d.log.Debug("told")
 		return map[string]any{
-			"device": so.Device, "cache device": co.Device, "interval": so.Interval, "dir": co.Dir, "trash": co.TrashKept, "timeout": oo.Timeout,
-			"copies": oo.MinCopies, "eviction": oo.Eviction, "fetches": oo.Parallel, "strategy": so.Strategy, "rules": so.Rules, "parallel": so.Parallel,
+			"device": so.Device, "cache device": co.Device, "interval": so.Interval, "dir": co.Dir, "trash": co.TrashKept, "their trash": so.TrashKept, "trash size": co.TrashMost, "their trash size": so.TrashMost,
+			"sends": so.Transfers, "fetches": oo.Background, "timeout": oo.Timeout,
+			"copies": oo.MinCopies, "eviction": oo.Eviction, "strategy": so.Strategy, "rules": so.Rules, "parallel": so.Parallel,
 			"denied": who.Deny, "allowed": who.Allow, "subtype": mo.Subtype, "markers": mo.Markers,
 			"count": so.GuardCount, "percent": so.GuardPercent, "own count": so.LocalGuardCount, "own percent": so.LocalGuardPercent, "debug": out.Len() > 0,
 		}
@@ -254,9 +255,8 @@ func TestEveryConfigurationKeyChangesBehaviour(t *testing.T) {
 		set  func(*config.Config)
 		want map[string]any
 	}{
-		"sync.concurrency":     {func(c *config.Config) { c.Sync.Concurrency = 9 }, map[string]any{"parallel": 9}},
-		"transfer.concurrency": {func(c *config.Config) { c.Transfer.Concurrency = 9 }, map[string]any{"fetches": 9}},
-		"conflict.default":     {func(c *config.Config) { c.Conflict.Default = "newest" }, map[string]any{"strategy": "newest"}},
+		"sync.concurrency": {func(c *config.Config) { c.Sync.Concurrency = 9 }, map[string]any{"parallel": 9}},
+		"conflict.default": {func(c *config.Config) { c.Conflict.Default = "newest" }, map[string]any{"strategy": "newest"}},
 		"conflict.rules": {
 			func(c *config.Config) { c.Conflict.Rules = []string{"*.md=merge"} },
 			map[string]any{"rules": []cache.Rule{{Pattern: "*.md", Strategy: "merge"}}},
@@ -293,7 +293,9 @@ func TestEveryConfigurationKeyChangesBehaviour(t *testing.T) {
 		"guard.max_delete_percent":     {func(c *config.Config) { c.Guard.MaxDeletePercent = 8 }, map[string]any{"percent": 8}},
 		"guard.max_own_delete_count":   {func(c *config.Config) { c.Guard.MaxOwnDeleteCount = 7 }, map[string]any{"own count": 7}},
 		"guard.max_own_delete_percent": {func(c *config.Config) { c.Guard.MaxOwnDeletePercent = 8 }, map[string]any{"own percent": 8}},
-		"trash.retention":              {func(c *config.Config) { c.Trash.Retention = config.Duration(48 * time.Hour) }, map[string]any{"trash": 48 * time.Hour}},
+		"trash.retention":              {func(c *config.Config) { c.Trash.Retention = config.Duration(48 * time.Hour) }, map[string]any{"trash": 48 * time.Hour, "their trash": 48 * time.Hour}},
+		"trash.max_size":               {func(c *config.Config) { c.Trash.MaxSize = 9 }, map[string]any{"trash size": int64(9), "their trash size": int64(9)}},
+		"transfer.concurrency":         {func(c *config.Config) { c.Transfer.Concurrency = 2 }, map[string]any{"sends": 2, "fetches": 2}},
 		"log.level":                    {func(c *config.Config) { c.Log.Level = "debug" }, map[string]any{"debug": true}},
 	}
 	for _, k := range config.Keys() {

@@ -76,7 +76,8 @@ func engineOptions(c config.Config) syncer.Options {
 	}
 	return syncer.Options{
 		Strategy: c.Conflict.Default, Rules: rules, Parallel: c.Sync.Concurrency,
-		Device: c.Device.Name, Interval: time.Duration(c.Sync.Interval),
+		Device: c.Device.Name, Interval: time.Duration(c.Sync.Interval), Transfers: c.Transfer.Concurrency,
+		TrashKept: time.Duration(c.Trash.Retention), TrashMost: c.Trash.Most(),
 		GuardCount: c.Guard.MaxDeleteCount, GuardPercent: c.Guard.MaxDeletePercent,
 		LocalGuardCount: c.Guard.MaxOwnDeleteCount, LocalGuardPercent: c.Guard.MaxOwnDeletePercent,
 		UID: uint32(os.Getuid()), GID: uint32(os.Getgid()), Contains: endpointContains,
@@ -95,7 +96,7 @@ func mountOptions(c config.Config) fuse.Options {
 
 // offloadOptions is what the configuration says about fetching and dropping, with the cache on a disk of that many bytes.
 func offloadOptions(c config.Config, disk int64) offload.Options {
-	o := offload.Options{Timeout: time.Duration(c.Hydrate.Timeout), MinCopies: c.Offload.MinCopies, Parallel: c.Transfer.Concurrency}
+	o := offload.Options{Timeout: time.Duration(c.Hydrate.Timeout), MinCopies: c.Offload.MinCopies, Background: c.Transfer.Concurrency}
 	if !c.Offload.Enabled {
 		return o
 	}
