@@ -43,15 +43,12 @@ func TestABandwidthLimitsWhatIsSentAndWhatComes(t *testing.T) {
 	if slow < least {
 		t.Errorf("%d bytes were sent in %v at %d bytes a second", size, slow, rate)
 	}
-	f.do("offload", f.path("slow"))
-	if d := took(fetch("slow")); d < least {
-		t.Errorf("%d bytes came in %v at %d bytes a second", size, d, rate)
-	}
 	must(t, f.Kill())
 	f.do("mount", f.at)
-	f.do("offload", f.path("slow"))
-	if d := took(fetch("slow")); d < least {
-		t.Errorf("after a restart %d bytes came in %v", size, d)
+	must(t, os.WriteFile(f.behind("theirs"), data, 0o644)) // nothing of it is in any cache of the kernel's
+	f.do("sync", "--rescan", "--wait", "--timeout", "180s")
+	if d := took(fetch("theirs")); d < least {
+		t.Errorf("%d bytes came in %v at %d bytes a second", size, d, rate)
 	}
 	f.do("conduit", "edit", "home", "--bandwidth", "0")
 	if d := took(send("quick")); d > slow {
@@ -89,8 +86,13 @@ func TestTheHistoryIsChosenAndAddedUp(t *testing.T) {
 		args []string
 		n    int
 	}{
-		{[]string{"other", "--since", at}, 1}, {[]string{"--until", at}, 3}, {[]string{"--limit", "2"}, 2}, {[]string{"--limit", "0"}, 4},
-		{[]string{"--failed"}, 0}, {[]string{"--since", "1h"}, 4}, {[]string{"--until", "1h"}, 0},
+		{[]string{"other", "--since", at}, 1},
+		{[]string{"--until", at}, 3},
+		{[]string{"--limit", "2"}, 2},
+		{[]string{"--limit", "0"}, 4},
+		{[]string{"--failed"}, 0},
+		{[]string{"--since", "1h"}, 4},
+		{[]string{"--until", "1h"}, 0},
 	} {
 		if got := history(tc.args...); len(got) != tc.n {
 			t.Errorf("history %q has %d lines, want %d", tc.args, len(got), tc.n)

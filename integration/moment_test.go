@@ -137,7 +137,9 @@ type busy struct {
 	made int
 }
 
-func (b *busy) tell(format string, args ...any) { b.told = append(b.told, fmt.Sprintf(format, args...)) }
+func (b *busy) tell(format string, args ...any) {
+	b.told = append(b.told, fmt.Sprintf(format, args...))
+}
 
 // some picks one of the files, or of the directories but the uppermost; "": there is none.
 func (b *busy) some(dir bool) string {

@@ -74,6 +74,9 @@ max_own_delete_count = 4
 max_own_delete_percent = 91
 [trash]
 retention = "48h"
+max_size = "5 GB"
+[transfer]
+concurrency = 3
 [log]
 level = "debug"
 `)
@@ -93,8 +96,10 @@ level = "debug"
 			Include: []string{"*.iso"}, Exclude: []string{"a*", "b*"}, MinCopies: 2,
 		},
 		Guard: Guard{MaxDeleteCount: 3, MaxDeletePercent: 90, MaxOwnDeleteCount: 4, MaxOwnDeletePercent: 91},
-		Trash: Trash{Retention: Duration(48 * time.Hour)},
+		Trash: Trash{Retention: Duration(48 * time.Hour), MaxSize: 5e9},
 		Log:   Log{Level: "debug"},
+
+		Transfer: Transfer{Concurrency: 3},
 	}
 	if !reflect.DeepEqual(c, want) {
 		t.Fatalf("got %+v, want %+v", c, want)
@@ -150,6 +155,10 @@ func TestRefusalsNameTheKey(t *testing.T) {
 		"an empty pattern":             {"[offload]\ninclude = [\"\"]\n", "offload.include"},
 		"a percentage above a hundred": {"[guard]\nmax_delete_percent = 101\n", "guard.max_delete_percent"},
 		"too short a retention":        {"[trash]\nretention = \"1h\"\n", "trash.retention: 1h0m0s is not between"},
+		"a trash of nothing":           {"[trash]\nmax_size = 0\n", "trash.max_size: 0 would keep nothing"},
+		"a negative trash":             {"[trash]\nmax_size = -1\n", "trash.max_size"},
+		"no transfers":                 {"[transfer]\nconcurrency = 0\n", "transfer.concurrency"},
+		"too many transfers":           {"[transfer]\nconcurrency = 65\n", "transfer.concurrency"},
 		"no own deletions":             {"[guard]\nmax_own_delete_count = 0\n", "guard.max_own_delete_count"},
 		"no percentage of them":        {"[guard]\nmax_own_delete_percent = 0\n", "guard.max_own_delete_percent"},
 		"a negative count":             {"[guard]\nmax_delete_count = -1\n", "guard.max_delete_count"},

@@ -138,6 +138,7 @@ func (b *backend) Queue(_ context.Context, stuck bool, after int64) ([]QueueItem
 func (b *backend) History(_ context.Context, r HistoryRequest) ([]Generation, error) {
 	return nil, b.note(r)
 }
+
 func (b *backend) HistoryTotals(_ context.Context, r HistoryRequest) ([]HistoryTotals, error) {
 	return nil, b.note(r)
 }

@@ -30,7 +30,7 @@ type Limiter struct {
 
 	mu      sync.Mutex // may be held while an urgency is asked for
 	tokens  *rate.Limiter
-	taken   bool // somebody has the turn
+	taken   bool      // somebody has the turn
 	turns   uint      // given on
 	pressed time.Time // when one that is urgent last paid
 	waiting []*waiter
