@@ -130,6 +130,10 @@ func (tx *Tx) Now() int64 {
 // onCommit runs f after the transaction has committed, outside the writer's lock.
 func (tx *Tx) onCommit(f func()) { tx.after = append(tx.after, f) }
 
+// AfterCommit is onCommit for who works with the primitives. f must not wait for another transaction that waits for this one's
+// caller.
+func (tx *Tx) AfterCommit(f func()) { tx.onCommit(f) }
+
 // onUndo runs f when the transaction was undone, outside the writer's lock.
 func (tx *Tx) onUndo(f func()) { tx.undone = append(tx.undone, f) }
 
