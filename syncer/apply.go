@@ -352,10 +352,14 @@ func (t *step) replaceNode(e cache.Entry, o cache.Observed, m plan.Meta) (cache.
 
 // fill gives a node that was just given a version what was fetched of that.
 func (t *step) fill(ino cache.Ino, o cache.Observed) error {
-	if s := t.l.fetches.ready(o); s != nil {
-		return t.tx.FillWith(ino, s)
+	s := t.l.fetches.ready(o)
+	if s == nil {
+		return nil
 	}
-	return nil
+	if err := t.tx.FillWith(ino, s); err != nil {
+		return err
+	}
+	return t.tellRefreshed(o)
 }
 
 // splitLoser keeps both versions: the name stays with the endpoint's, the

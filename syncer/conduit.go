@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"vdfs/cache"
+	"vdfs/cache/event"
 	"vdfs/syncer/plan"
 )
 
@@ -152,7 +153,9 @@ func (e *Engine) CreateConduit(ctx context.Context, s Spec) (cache.Conduit, erro
 	if err := e.Cache.Update(0, d.create); err != nil {
 		return d.cd, d.refusal(err)
 	}
-	return d.cd, e.reload()
+	err = e.reload()
+	e.tellConduit(event.ConduitCreated, d.cd)
+	return d.cd, err
 }
 
 // completed is a spec with what nobody said in it as it was configured.
@@ -380,6 +383,7 @@ func (e *Engine) DeleteConduit(_ context.Context, name string, force bool) error
 	if err != nil {
 		return fmt.Errorf("conduit %s: %w", name, err)
 	}
+	e.tellConduit(event.ConduitDeleted, cd)
 	return e.reload()
 }
 

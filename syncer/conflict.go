@@ -113,6 +113,7 @@ func (t *step) record(d plan.Decision) error {
 		return err
 	}
 	t.counts.Conflicts++
+	t.l.e.tellConflict(t.tx, t.l.conduitRow().Name, row)
 	return t.tx.PutConflict(&row)
 }
 

@@ -7,10 +7,12 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	"golang.org/x/sync/errgroup"
 
 	"vdfs/cache"
+	"vdfs/cache/event"
 	"vdfs/internal/fault"
 	"vdfs/syncer/plan"
 	"vdfs/syncer/remote"
@@ -49,6 +51,9 @@ type sending struct {
 	entry remote.Entry
 	proof remote.Proof
 	err   error // why it came to nothing
+
+	begun    time.Duration   // when it was told of, of the bus's time
+	progress *event.Progress // nil: nobody is told of it
 }
 
 // left are those that have not failed yet.
@@ -85,6 +90,7 @@ func (b *batch) copyAll(ctx context.Context, jobs []job) error {
 	if err != nil {
 		return err
 	}
+	b.l.news.toSend(all)
 	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(b.l.parallel())
 	for _, group := range b.l.groups(all) {
@@ -95,6 +101,7 @@ func (b *batch) copyAll(ctx context.Context, jobs []job) error {
 			}
 			defer leave()
 			b.send(ctx, group)
+			b.tellSent(group)
 			return b.account(ctx, group)
 		})
 	}
@@ -198,6 +205,7 @@ func (b *batch) send(ctx context.Context, all []*sending) {
 	_ = opens.Wait() // each has its own error
 	b.announceAll(all)
 	eachLeft(all, func(s *sending) error { return fault.Point(faultBefore[s.Op.Kind]) })
+	b.tellStarted(all)
 	b.store(ctx, all)
 	b.commitAll(all)
 	eachLeft(all, func(s *sending) error {
@@ -321,7 +329,7 @@ func (b *batch) storeOne(ctx context.Context, s *sending, u *remote.Upload) remo
 // upload describes what is sent.
 func (b *batch) upload(s *sending) *remote.Upload {
 	up := &remote.Upload{
-		Parent: s.to.parent, Name: s.Op.Name, Attr: b.l.attr(s.Op.Meta, plan.File), Size: s.node.Size, Body: metered{s.body, &b.l.e.sent}, Key: opKey(s.item, s.Op),
+		Parent: s.to.parent, Name: s.Op.Name, Attr: b.l.attr(s.Op.Meta, plan.File), Size: s.node.Size, Body: metered{s.body, b.l, s.progress}, Key: opKey(s.item, s.Op),
 	}
 	if s.Hash.Known() {
 		up.Hashes = blakeOf(s.Hash)

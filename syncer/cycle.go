@@ -23,7 +23,8 @@ type syncCall struct {
 // turn runs one cycle unless the leg is paused, answers the call, and says when
 // the timer is to start the next one.
 func (l *leg) turn(ctx context.Context, call *syncCall) time.Duration {
-	if call == nil {
+	asked := call != nil
+	if !asked {
 		call = &syncCall{done: make(chan error, 1)}
 	} else {
 		l.setDue()
@@ -47,6 +48,9 @@ func (l *leg) turn(ctx context.Context, call *syncCall) time.Duration {
 	l.due = false
 	l.mu.Unlock()
 
+	if asked {
+		l.news.begin()
+	}
 	again, err := l.cycle(cctx, due, call)
 
 	l.mu.Lock()
@@ -64,6 +68,7 @@ func (l *leg) turn(ctx context.Context, call *syncCall) time.Duration {
 	}
 	failures := l.failures
 	l.mu.Unlock()
+	l.news.over(err, cctx.Err() != nil)
 	call.done <- err
 	switch {
 	case ctx.Err() != nil:
@@ -202,9 +207,9 @@ func (l *leg) generation(ctx context.Context, ep remote.Endpoint, c *counts, cal
 
 // recordGeneration numbers a cycle that did something.
 func (l *leg) recordGeneration(begun time.Time, c counts) error {
-	return l.e.Cache.Update(l.id, func(tx *cache.Tx) error {
-		g, err := tx.BeginGeneration(l.conduitRow().ID)
-		if err != nil {
+	var g cache.Generation
+	err := l.e.Cache.Update(l.id, func(tx *cache.Tx) (err error) {
+		if g, err = tx.BeginGeneration(l.conduitRow().ID); err != nil {
 			return err
 		}
 		g.Completed = tx.Now()
@@ -230,6 +235,10 @@ func (l *leg) recordGeneration(begun time.Time, c counts) error {
 		}
 		return tx.UpdateConduit(cd)
 	})
+	if err == nil {
+		l.news.recorded(g)
+	}
+	return err
 }
 
 // recordError notes why a conduit's last cycle failed.

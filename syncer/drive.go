@@ -99,7 +99,14 @@ func (t *step) advance(s plan.Subject) (plan.Decision, error) {
 			if t.hold && deletesHere(op) {
 				return d, errDeleteHeld
 			}
-			if err := t.apply(op); err != nil {
+			tell, err := t.change(op)
+			if err == nil {
+				err = t.apply(op)
+			}
+			if err == nil {
+				err = tell()
+			}
+			if err != nil {
 				return d, fmt.Errorf("%v: %w", op.Kind, err)
 			}
 			t.counts.Applied++

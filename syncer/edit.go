@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"vdfs/cache"
+	"vdfs/cache/event"
 	"vdfs/internal/throttle"
 	"vdfs/syncer/plan"
 )
@@ -143,6 +144,7 @@ func (e *Engine) EditConduit(name string, change Edit) (cache.Conduit, error) {
 	if err := e.reload(); err != nil {
 		return cd, err
 	}
+	e.tellConduit(event.ConduitUpdated, cd)
 	for _, l := range e.current() {
 		if l.conduitRow().ID != cd.ID {
 			continue

@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"vdfs/cache"
+	"vdfs/cache/event"
 	"vdfs/syncer/remote"
 	"vdfs/syncer/remote/paced"
 )
@@ -24,6 +25,7 @@ type Options struct {
 	Open   func(ctx context.Context, endpoint string, leg cache.Leg) (remote.Endpoint, error)
 	Device string // names this machine in conflict files
 	Logger *slog.Logger
+	Events *event.Bus // is told what happens; nil: nobody is
 	Clock  func() time.Time
 	// Interval is the longest time between two looks at an endpoint. 0: 30 s.
 	Interval time.Duration
@@ -101,6 +103,7 @@ type Engine struct {
 	puts atomic.Int64 // files that are being sent
 
 	transfers transfers
+	states    states // that were told of
 
 	making sync.Mutex // held while a conduit is made: its endpoints are looked at before its rows are written
 
@@ -159,6 +162,7 @@ func (e *Engine) Run(ctx context.Context) error {
 func (e *Engine) forwardItems(ctx context.Context) error {
 	wake, stop := e.Cache.Watch()
 	defer stop()
+	queue := queueNews{e: e}
 	for {
 		select {
 		case <-ctx.Done():
@@ -167,6 +171,9 @@ func (e *Engine) forwardItems(ctx context.Context) error {
 			for _, l := range e.current() {
 				poke(l.marked)
 			}
+			queue.stir()
+		case <-queue.due():
+			queue.tell()
 		}
 	}
 }

@@ -265,7 +265,10 @@ func (b *batch) record(t *step, it cache.Item, w write, e remote.Entry, proof re
 	if err := t.saveSent(it, op, a, e, proof); err != nil {
 		return err
 	}
-	return t.recordSent(w, lost)
+	if err := t.recordSent(w, lost); err != nil {
+		return err
+	}
+	return t.tellSentChange(it, op)
 }
 
 // supersede forgets an observation of the content that a write has replaced.
@@ -395,6 +398,9 @@ func (b *batch) removed(it cache.Item, w write, row cache.Binding) error {
 			err = tx.CountDeletion(b.l.id, cache.OriginLocal, row.ID)
 		}
 		if err != nil {
+			return err
+		}
+		if err := t.tellSentChange(it, w.Op); err != nil {
 			return err
 		}
 		if err := t.forget(string(w.Op.Remote), row); err != nil {

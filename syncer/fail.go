@@ -113,6 +113,9 @@ func (b *batch) fail(ctx context.Context, it cache.Item, op plan.Op, err error) 
 		_, err := tx.UpdateItem(&it)
 		return err
 	})
+	if state == isFailed && uerr == nil {
+		b.tellFailed(it, op, err)
+	}
 	return state, uerr
 }
 

@@ -55,6 +55,7 @@ type leg struct {
 	derived  bool         // what the drive had before the leg is marked; the cycle's own
 	fetches  refreshes    // new versions on their way
 	tidied   tidied       // the trash of the endpoint
+	news     news         // what others are told of its work
 
 	mu       sync.Mutex
 	conduit  cache.Conduit
@@ -86,6 +87,7 @@ func newLeg(e *Engine, row cache.Leg, rates *paced.Rates) *leg {
 		kick: make(chan struct{}, 1), marked: make(chan struct{}, 1), hint: make(chan struct{}, 1), requests: make(chan *syncCall),
 	}
 	l.fetches.l, l.fetches.news = l, make(chan struct{}, 1)
+	l.news.l = l
 	return l
 }
 
@@ -224,15 +226,18 @@ func (l *leg) row() (row cache.Leg, err error) {
 
 func (l *leg) setOffline(err error) {
 	l.mu.Lock()
-	back := err == nil && l.offline != nil
+	back, gone := err == nil && l.offline != nil, err != nil && l.offline == nil
 	switch {
 	case back:
 		l.e.log.Info("endpoint online", "conduit", l.conduit.Name, "endpoint", l.target)
-	case err != nil && l.offline == nil:
+	case gone:
 		l.e.log.Warn("endpoint offline", "conduit", l.conduit.Name, "endpoint", l.target, "error", err)
 	}
 	l.offline = err
 	l.mu.Unlock()
+	if back || gone {
+		l.tellOnline(err)
+	}
 	if back {
 		l.e.wakeOthers(l)
 	}

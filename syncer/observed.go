@@ -109,7 +109,11 @@ func (l *leg) leave(one *objectError, c *counts) error {
 	}
 	c.Errors++
 	l.e.log.Warn("cannot apply remote change", "conduit", l.conduitRow().Name, "object", one.remoteID, "error", one.cause)
-	return l.putOff(one.remoteID, one.cause)
+	err := l.putOff(one.remoteID, one.cause)
+	if err == nil {
+		l.tellLeft(one)
+	}
+	return err
 }
 
 func (l *leg) applyRows(rows []cache.Observed, c *counts) (need []lack, err error) {

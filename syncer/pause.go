@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"vdfs/cache"
+	"vdfs/cache/event"
 )
 
 // pauseKey is the setting that holds until when the drive is paused, in
@@ -69,6 +70,7 @@ func (e *Engine) Pause(d time.Duration) error {
 	for _, l := range e.current() {
 		l.interrupt()
 	}
+	e.tellStates()
 	return nil
 }
 
@@ -102,6 +104,7 @@ func (e *Engine) Resume() error {
 		l.setDue()
 		l.wake()
 	}
+	e.tellStates()
 	return nil
 }
 
@@ -119,9 +122,10 @@ func (e *Engine) PauseConduit(name string) error { return e.enable(name, false) 
 func (e *Engine) ResumeConduit(name string) error { return e.enable(name, true) }
 
 func (e *Engine) enable(name string, on bool) error {
-	err := e.Cache.Update(0, func(tx *cache.Tx) error {
-		cd, ok, err := tx.ConduitByName(name)
-		if err != nil || !ok {
+	var cd cache.Conduit
+	err := e.Cache.Update(0, func(tx *cache.Tx) (err error) {
+		var ok bool
+		if cd, ok, err = tx.ConduitByName(name); err != nil || !ok {
 			return errors.Join(err, ErrUnknownConduit)
 		}
 		cd.Enabled = on
@@ -144,5 +148,6 @@ func (e *Engine) enable(name string, on bool) error {
 			l.interrupt()
 		}
 	}
+	e.tellConduit(event.ConduitUpdated, cd)
 	return nil
 }

@@ -64,6 +64,7 @@ func (t *step) ask(s plan.Subject, c *plan.Conflict) error {
 	}
 	if row.ID == 0 {
 		t.counts.Conflicts++
+		t.l.e.tellConflict(t.tx, t.l.conduitRow().Name, row)
 	}
 	return errors.Join(t.tx.DeleteDecision(t.l.id, e.ID), t.tx.PutConflict(&row))
 }
@@ -86,6 +87,7 @@ func (t *step) takeBack(row cache.ConflictRow) error {
 		return nil
 	}
 	row.State, row.Resolved = cache.ConflictResolved, t.tx.Now()
+	t.l.e.tellResolved(t.tx, row, "")
 	return t.tx.PutConflict(&row)
 }
 
@@ -188,6 +190,7 @@ func (e *Engine) answer(row cache.ConflictRow, keep string, merged []byte) error
 			return err
 		}
 		row.State, row.Resolved = cache.ConflictResolved, tx.Now()
+		e.tellResolved(tx, row, keep)
 		return tx.PutConflict(&row)
 	})
 	if err == nil {

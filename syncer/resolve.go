@@ -27,11 +27,11 @@ func (e *Engine) ResolveConflict(_ context.Context, file, keep string, merged []
 	case isQuestion(row):
 		err = e.answer(row, keep, merged)
 	case keep == KeepBoth:
-		err = e.closeConflict(row, nil)
+		err = e.closeConflict(row, keep, nil)
 	case keep == KeepRemote:
-		err = e.closeConflict(row, func(tx *cache.Tx, _, loser cache.Entry) error { return discard(tx, loser) })
+		err = e.closeConflict(row, keep, func(tx *cache.Tx, _, loser cache.Entry) error { return discard(tx, loser) })
 	case keep == KeepLocal:
-		err = e.closeConflict(row, func(tx *cache.Tx, winner, loser cache.Entry) error {
+		err = e.closeConflict(row, keep, func(tx *cache.Tx, winner, loser cache.Entry) error {
 			if err := discard(tx, winner); err != nil {
 				return err
 			}
@@ -72,7 +72,7 @@ func (e *Engine) openConflict(file string) (row cache.ConflictRow, err error) {
 }
 
 // closeConflict does what was chosen with both versions and closes the record, in one transaction.
-func (e *Engine) closeConflict(row cache.ConflictRow, do func(tx *cache.Tx, winner, loser cache.Entry) error) error {
+func (e *Engine) closeConflict(row cache.ConflictRow, kept string, do func(tx *cache.Tx, winner, loser cache.Entry) error) error {
 	return e.Cache.Update(0, func(tx *cache.Tx) error {
 		if do != nil {
 			winner, loser, err := sides(tx, row)
@@ -84,6 +84,7 @@ func (e *Engine) closeConflict(row cache.ConflictRow, do func(tx *cache.Tx, winn
 			}
 		}
 		row.State, row.Resolved = cache.ConflictResolved, tx.Now()
+		e.tellResolved(tx, row, kept)
 		return tx.PutConflict(&row)
 	})
 }
@@ -131,7 +132,7 @@ func (e *Engine) keepMerged(row cache.ConflictRow, merged []byte) error {
 	if err := e.overwrite(winner.Ino, merged); err != nil {
 		return err
 	}
-	return e.closeConflict(row, func(tx *cache.Tx, _, loser cache.Entry) error {
+	return e.closeConflict(row, KeepMerged, func(tx *cache.Tx, _, loser cache.Entry) error {
 		tx.Touched(winner.Ino)
 		return discard(tx, loser)
 	})

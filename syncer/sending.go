@@ -2,10 +2,10 @@ package syncer
 
 import (
 	"context"
-	"sync/atomic"
 	"time"
 
 	"vdfs/cache"
+	"vdfs/cache/event"
 	"vdfs/syncer/remote"
 )
 
@@ -48,16 +48,20 @@ func (l *leg) answers() bool {
 	return l.conduit.Enabled && l.offline == nil
 }
 
-// metered is a body that counts what is read of it.
+// metered is a body that counts what is read of it, and has it told.
 type metered struct {
 	body
-	sent *atomic.Int64
+	l        *leg
+	progress *event.Progress
 }
 
 // ReadAt implements io.ReaderAt.
 func (m metered) ReadAt(p []byte, off int64) (int, error) {
 	n, err := m.body.ReadAt(p, off)
-	m.sent.Add(int64(n))
+	m.l.e.sent.Add(int64(n))
+	m.l.e.Events.Moved(event.Up, int64(n))
+	m.progress.Reached(off + int64(n))
+	m.l.news.moved(0, int64(n))
 	return n, err
 }
 

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"vdfs/cache"
+	"vdfs/cache/event"
 	"vdfs/syncer/plan"
 	"vdfs/syncer/remote"
 )
@@ -113,6 +114,7 @@ type copyStream struct {
 // Read implements io.Reader.
 func (b *copyStream) Read(p []byte) (int, error) {
 	n, err := b.ReadCloser.Read(p)
+	b.l.e.Events.Moved(event.Down, int64(n))
 	if err != nil && err != io.EOF {
 		err = &readError{b.l, b.l.readFailed(err)}
 	}

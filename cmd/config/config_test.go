@@ -87,7 +87,7 @@ level = "debug"
 		Device:   Device{Name: "desk"},
 		Sync:     Sync{Interval: Duration(5 * time.Minute), Concurrency: 8},
 		Conflict: Conflict{Default: "newest", Rules: []string{"*.md=merge", "a=b=local"}},
-		Transfer: Transfer{Concurrency: 5},
+		Transfer: Transfer{Concurrency: 3},
 		Cache:    Cache{Dir: "/big/vdfs/", MaxSize: 3 << 29},
 		Hydrate:  Hydrate{Timeout: Duration(7 * time.Second), Deny: []string{"scanner", "virus*"}, Allow: []string{"gthumb-thumbnailer"}},
 		Mount:    Mount{Subtype: "vdfs", Markers: []string{".nomedia"}},
@@ -98,8 +98,6 @@ level = "debug"
 		Guard: Guard{MaxDeleteCount: 3, MaxDeletePercent: 90, MaxOwnDeleteCount: 4, MaxOwnDeletePercent: 91},
 		Trash: Trash{Retention: Duration(48 * time.Hour), MaxSize: 5e9},
 		Log:   Log{Level: "debug"},
-
-		Transfer: Transfer{Concurrency: 3},
 	}
 	if !reflect.DeepEqual(c, want) {
 		t.Fatalf("got %+v, want %+v", c, want)

@@ -1,0 +1,494 @@
+package syncer
+
+import (
+	"errors"
+	"sync"
+	"time"
+
+	"vdfs/cache"
+	"vdfs/cache/event"
+	"vdfs/syncer/plan"
+)
+
+// What this file tells the bus is committed. Whoever follows the events learns of a run in this order: SyncStarted, what was
+// done, SyncCompleted or SyncFailed.
+
+// event is one about this leg. leg.mu is not held.
+func (l *leg) event(t event.Type) event.Event {
+	return event.Event{Type: t, Conduit: l.conduitRow().Name, Endpoint: l.target}
+}
+
+// news is the run of a leg that is under way, as it is told of.
+type news struct {
+	l *leg
+
+	mu       sync.Mutex // a leaf
+	on       bool
+	begun    time.Duration // of the bus's time
+	files    int64         // that were sent
+	filesAll int64         // that are to be sent, as far as is known
+	bytes    int64         // that were read for that
+	bytesAll int64
+	failed   string // the failure that was told of last, until a run goes well
+	throttle event.Throttle
+}
+
+// begin tells that there is something to do, once in a run.
+func (n *news) begin() {
+	bus := n.l.e.Events
+	if bus == nil {
+		return
+	}
+	n.mu.Lock()
+	was := n.on
+	if !was {
+		n.on, n.begun = true, bus.Steady()
+		n.files, n.filesAll, n.bytes, n.bytesAll = 0, 0, 0, 0
+		n.throttle.Reset()
+	}
+	n.mu.Unlock()
+	if !was {
+		bus.Publish(n.l.event(event.SyncStarted))
+		n.l.e.tellStates()
+	}
+}
+
+// end takes the run off; false: none was told of.
+func (n *news) end() (took time.Duration, was bool) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	was, n.on = n.on, false
+	return n.l.e.Events.Steady() - n.begun, was
+}
+
+// recorded tells of a generation that was just written down.
+func (n *news) recorded(g cache.Generation) {
+	if n.l.e.Events == nil {
+		return
+	}
+	n.begin()
+	e := n.l.event(event.SyncCompleted)
+	e.Took, _ = n.end()
+	e.Generation, e.Files, e.Deleted, e.Conflicts, e.Bytes, e.Errors = g.Number, g.Copied, g.Deleted, g.Conflicts, g.Bytes, g.Errors
+	n.l.e.Events.Publish(e)
+	if g.Verification != "" {
+		v := n.l.event(event.VerificationComplete)
+		v.Generation, v.To = g.Number, g.Verification
+		n.l.e.Events.Publish(v)
+	}
+}
+
+// over tells how a cycle ended that wrote nothing down, if it was told of or failed. A failure that lasts is told of once.
+func (n *news) over(err error, interrupted bool) {
+	bus := n.l.e.Events
+	if bus == nil {
+		return
+	}
+	took, was := n.end()
+	e := n.l.event(event.SyncCompleted)
+	e.Took = took
+	switch {
+	case err != nil && interrupted:
+		e.Type, e.Error = event.SyncFailed, event.Interrupted
+	case err != nil:
+		e.Type, e.Error = event.SyncFailed, err.Error()
+	}
+	n.mu.Lock()
+	again := n.failed == e.Error
+	if !interrupted {
+		n.failed = e.Error
+	}
+	n.mu.Unlock()
+	if was || err != nil && !interrupted && !again && !errors.Is(err, ErrUnreachable) { // that ConnectivityChanged has told
+		bus.Publish(e)
+	}
+	n.l.e.tellStates()
+}
+
+// toSend notes that so many files, and bytes, are to be sent.
+func (n *news) toSend(all []*sending) {
+	n.begin()
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	for _, s := range left(all) {
+		n.filesAll++
+		n.bytesAll += s.node.Size
+	}
+}
+
+// moved notes progress, and tells of it now and then.
+func (n *news) moved(files, bytes int64) {
+	bus := n.l.e.Events
+	n.mu.Lock()
+	n.files += files
+	n.bytes += bytes
+	e := event.Event{Files: n.files, FilesTotal: n.filesAll, Bytes: min(n.bytes, n.bytesAll), Total: n.bytesAll, Took: bus.Steady() - n.begun}
+	n.mu.Unlock()
+	if !bus.Wants(event.SyncProgress) || !n.throttle.May(bus.Steady()) {
+		return
+	}
+	if e.Took > 0 {
+		e.Rate = int64(float64(e.Bytes) / e.Took.Seconds())
+	}
+	if e.Rate > 0 {
+		e.Rest = time.Duration(float64(e.Total-e.Bytes) / float64(e.Rate) * float64(time.Second))
+	}
+	about := n.l.event(event.SyncProgress)
+	e.Type, e.Conduit, e.Endpoint = about.Type, about.Conduit, about.Endpoint
+	bus.Publish(e)
+}
+
+// pathOf is where a dentry is now; "": it is gone.
+func (e *Engine) pathOf(d cache.DentryID) (p string) {
+	err := e.Cache.View(func(tx *cache.Tx) (err error) {
+		p, err = tx.Path(d)
+		return err
+	})
+	if err != nil {
+		return ""
+	}
+	return p
+}
+
+// tellStarted tells that files are about to be sent, and prepares to tell how far they are.
+func (b *batch) tellStarted(all []*sending) {
+	bus := b.l.e.Events
+	if bus == nil {
+		return
+	}
+	for _, s := range left(all) {
+		s.begun = bus.Steady()
+		e := b.l.event(event.FileUploadStarted)
+		e.Total, e.Way = s.node.Size, event.Up
+		path := func() string { return b.l.e.pathOf(cache.DentryID(s.Op.Dentry)) }
+		s.progress = bus.Progress(e, path)
+		if bus.Wants(event.FileUploadStarted) {
+			e.Path = path()
+		}
+		bus.Publish(e)
+	}
+}
+
+// tellSent tells of files whose bases were just written.
+func (b *batch) tellSent(all []*sending) {
+	bus := b.l.e.Events
+	if bus == nil {
+		return
+	}
+	for _, s := range left(all) {
+		e := b.l.event(event.FileUploadCompleted)
+		e.Total, e.Hash, e.Took = s.node.Size, hexHash(s.Hash), bus.Steady()-s.begun
+		if bus.Wants(e.Type) {
+			e.Path = b.l.e.pathOf(cache.DentryID(s.Op.Dentry))
+		}
+		bus.Publish(e)
+		b.l.news.moved(1, 0)
+	}
+}
+
+// tellFailed tells of an item that is not tried again at once.
+func (b *batch) tellFailed(it cache.Item, op plan.Op, cause error) {
+	bus := b.l.e.Events
+	if bus == nil {
+		return
+	}
+	e := b.l.event(event.FileUploadFailed)
+	e.Error = cause.Error()
+	if op.Kind != 0 {
+		e.Operation = op.Kind.String()
+	}
+	if bus.Wants(e.Type) {
+		e.Path = b.l.pathOfItem(it)
+	}
+	bus.Publish(e)
+}
+
+// pathOfItem is itemPath outside a transaction; "": nobody can tell.
+func (l *leg) pathOfItem(it cache.Item) (p string) {
+	err := l.e.Cache.View(func(tx *cache.Tx) (err error) {
+		p, err = l.itemPath(tx, it)
+		return err
+	})
+	if err != nil {
+		return ""
+	}
+	return p
+}
+
+// tellLeft tells of an observed object that could not be brought into the drive.
+func (l *leg) tellLeft(one *objectError) {
+	bus := l.e.Events
+	if bus == nil {
+		return
+	}
+	e := l.event(event.FileDownloadFailed)
+	e.Error = one.cause.Error()
+	if bus.Wants(e.Type) {
+		e.Path = l.pathOfItem(cache.Item{Leg: l.id, RemoteID: one.remoteID})
+	}
+	bus.Publish(e)
+}
+
+// changes are what operations of the drive are to those who follow the events.
+var changes = map[plan.OpKind]event.Type{
+	plan.OpCreateLocal: event.FileAdded, plan.OpRestoreLocal: event.FileAdded,
+	plan.OpUpdateLocal: event.FileModified, plan.OpSplitLoser: event.FileModified, plan.OpSetLocalMeta: event.FileModified,
+	plan.OpMoveLocal: event.FileMoved, plan.OpDeleteLocal: event.FileDeleted,
+
+	plan.OpPut: event.FileAdded, plan.OpMkdir: event.FileAdded, plan.OpSymlink: event.FileAdded, plan.OpRestoreRemote: event.FileAdded,
+	plan.OpReplace: event.FileModified, plan.OpSetRemoteMeta: event.FileModified,
+	plan.OpMoveRemote: event.FileMoved, plan.OpDeleteRemote: event.FileDeleted,
+}
+
+// change begins to tell of an operation, and is called before it: afterwards nobody knows where what it moves or deletes was.
+// tell is called after it, in the same transaction, and has the event published when that is committed. What the
+// first contact brings was there before, and is not told of.
+func (t *step) change(op plan.Op) (tell func() error, err error) {
+	quiet := func() error { return nil }
+	what, some := changes[op.Kind]
+	if !some || !t.l.e.Events.Wants(what) {
+		return quiet, nil
+	}
+	if row, ok, err := t.tx.Leg(t.l.id); err != nil || !ok || !row.Contact {
+		return quiet, err
+	}
+	was := ""
+	if op.Dentry != 0 {
+		if was, err = t.pathIfAny(cache.DentryID(op.Dentry)); err != nil {
+			return quiet, err
+		}
+	}
+	return func() error {
+		e := t.l.event(what)
+		e.Kind, e.Origin, e.Path = kindName(op.Object), "remote", was
+		if e.Type != event.FileDeleted {
+			d := cache.DentryID(op.Dentry)
+			if d == 0 {
+				d = t.met.winner
+			}
+			now, err := t.pathIfAny(d)
+			if err != nil {
+				return err
+			}
+			if e.Path = now; was != "" && was != now {
+				e.OtherPath = was
+			}
+		}
+		t.publish(e)
+		return nil
+	}, nil
+}
+
+// tellSentChange is change for an operation that was done at the endpoint, whose base is being written.
+func (t *step) tellSentChange(it cache.Item, op plan.Op) error {
+	what, some := changes[op.Kind]
+	if !some || !t.l.e.Events.Wants(what) {
+		return nil
+	}
+	e := t.l.event(what)
+	e.Kind, e.Origin = kindName(op.Object), "local"
+	it.Leg = t.l.id
+	if it.Binding == 0 {
+		it.Binding = cache.BindingID(op.Binding)
+	}
+	if op.Dentry != 0 && !removes(op) {
+		it = cache.Item{Leg: t.l.id, Dentry: cache.DentryID(op.Dentry)}
+	}
+	var err error
+	if e.Path, err = t.l.itemPath(t.tx, it); err != nil {
+		return err
+	}
+	t.publish(e)
+	return nil
+}
+
+// publish tells of something when the transaction is committed.
+func (t *step) publish(e event.Event) {
+	l := t.l
+	t.tx.AfterCommit(func() {
+		l.news.begin()
+		l.e.Events.Publish(e)
+	})
+}
+
+// pathIfAny is where a dentry is in this transaction; "": it is nowhere.
+func (t *step) pathIfAny(d cache.DentryID) (string, error) {
+	if d == 0 {
+		return "", nil
+	}
+	p, err := t.tx.Path(d)
+	if errors.Is(err, cache.ErrNotFound) {
+		return "", nil
+	}
+	return p, err
+}
+
+func kindName(k plan.Kind) string {
+	switch k {
+	case plan.Dir:
+		return "dir"
+	case plan.Symlink:
+		return "symlink"
+	}
+	return "file"
+}
+
+// tellConflict tells of a conflict when its record is committed, and of its end where that has one.
+func (e *Engine) tellConflict(tx *cache.Tx, conduit string, row cache.ConflictRow) {
+	if e.Events == nil {
+		return
+	}
+	ev := event.Event{
+		Type: event.FileConflictDetected, Conduit: conduit, Path: row.Path, OtherPath: row.ConflictPath, Class: row.Type,
+		Strategy: row.Strategy, Local: row.LocalInfo, Remote: row.RemoteInfo,
+	}
+	tx.AfterCommit(func() {
+		e.Events.Publish(ev)
+		if row.State == cache.ConflictResolved {
+			ev.Type = event.FileConflictResolved
+			e.Events.Publish(ev)
+		}
+	})
+}
+
+// tellResolved tells that a conflict was settled, and what was kept, when that is committed.
+func (e *Engine) tellResolved(tx *cache.Tx, row cache.ConflictRow, kept string) {
+	if e.Events == nil {
+		return
+	}
+	ev := event.Event{Type: event.FileConflictResolved, Path: row.Path, OtherPath: row.ConflictPath, Class: row.Type, Strategy: kept}
+	if l := e.leg(row.Leg); l != nil {
+		ev.Conduit, ev.Endpoint = l.conduitRow().Name, l.target
+	}
+	tx.AfterCommit(func() { e.Events.Publish(ev) })
+}
+
+// tellConduit tells that a conduit was made, changed or deleted.
+func (e *Engine) tellConduit(t event.Type, cd cache.Conduit) {
+	e.Events.Publish(event.Event{Type: t, Conduit: cd.Name, To: cd.Policy})
+	if t != event.ConduitDeleted {
+		e.tellStates()
+	}
+}
+
+// tellOnline tells that an endpoint is back, or why it is away. leg.mu is not held.
+func (l *leg) tellOnline(why error) {
+	e := l.event(event.ConnectivityChanged)
+	if e.Online = why == nil; !e.Online {
+		e.Error = why.Error()
+	}
+	l.e.Events.Publish(e)
+	l.e.tellStates()
+}
+
+// states are those of the conduits that were told of last.
+type states struct {
+	mu  sync.Mutex
+	was map[string]string
+}
+
+// tellStates tells which conduits are in another state than before. It is not called inside a transaction, nor with a lock held.
+func (e *Engine) tellStates() {
+	if !e.Events.Wants(event.SyncStateChanged) {
+		return
+	}
+	e.states.mu.Lock() // the looks are in order
+	defer e.states.mu.Unlock()
+	all, err := e.Status()
+	if err != nil {
+		e.log.Debug("states not told", "error", err)
+		return
+	}
+	now := map[string]string{}
+	for _, c := range all {
+		now[c.Name] = c.State
+		was := e.states.was[c.Name]
+		if was == "" {
+			was = StateIdle
+		}
+		if was != c.State {
+			e.Events.Publish(event.Event{Type: event.SyncStateChanged, Conduit: c.Name, From: was, To: c.State, Error: c.Message})
+		}
+	}
+	e.states.was = now
+}
+
+// queueRest is the least time between two looks at the queue for those who follow it.
+const queueRest = 500 * time.Millisecond
+
+// queueNews tells how long the queue is when that has changed and somebody wants to know. It belongs to one goroutine.
+type queueNews struct {
+	e     *Engine
+	timer *time.Timer // nil until it is needed
+	armed bool
+	was   event.Queue
+}
+
+// stir is called when items were written.
+func (q *queueNews) stir() {
+	if q.armed || !q.e.Events.Wants(event.QueueStatusChanged) {
+		return
+	}
+	q.armed = true
+	if q.timer == nil {
+		q.timer = time.NewTimer(queueRest)
+	} else {
+		q.timer.Reset(queueRest)
+	}
+}
+
+// due has a value when it is time to tell.
+func (q *queueNews) due() <-chan time.Time {
+	if q.timer == nil {
+		return nil
+	}
+	return q.timer.C
+}
+
+func (q *queueNews) tell() {
+	q.armed = false
+	var now event.Queue
+	err := q.e.Cache.Survey(func(tx *cache.Tx) error {
+		counts, err := tx.CountItems()
+		for _, c := range counts {
+			switch c.Status {
+			case cache.ItemNew:
+				now.New += c.Count
+			case cache.ItemValidated:
+				now.Validated += c.Count
+			case cache.ItemProcessing:
+				now.Processing += c.Count
+			case cache.ItemConflicted:
+				now.Conflicted += c.Count
+			case cache.ItemError:
+				now.Error += c.Count
+			}
+		}
+		return err
+	})
+	if err != nil {
+		q.e.log.Debug("queue not told", "error", err)
+		return
+	}
+	if now != q.was {
+		q.was = now
+		q.e.Events.Publish(event.Event{Type: event.QueueStatusChanged, Queue: &now})
+	}
+}
+
+// tellRefreshed tells that a new version, which was fetched beside the old one, has taken its place.
+func (t *step) tellRefreshed(o cache.Observed) error {
+	if t.l.e.Events == nil {
+		return nil
+	}
+	e := t.l.event(event.FileDownloadCompleted)
+	e.Total, e.Hash = o.Size, hexHash(o.Hash)
+	if t.l.e.Events.Wants(e.Type) {
+		var err error
+		if e.Path, err = t.l.itemPath(t.tx, cache.Item{Leg: t.l.id, RemoteID: o.RemoteID}); err != nil {
+			return err
+		}
+	}
+	t.publish(e)
+	return nil
+}
