@@ -45,8 +45,6 @@ concurrency = 8
 [conflict]
 default = "newest"
 rules = ["*.md=merge", "a=b=local"]
-[transfer]
-concurrency = 5
 [cache]
 dir = "/big/vdfs/"
 max_size = "1.5GiB"
