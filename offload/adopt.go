@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"vdfs/cache"
+	"vdfs/cache/event"
 )
 
 // Adoption is what Adopt found.
@@ -183,6 +184,7 @@ func (a *adopter) file(ctx context.Context, e cache.Entry, src *os.File) error {
 	switch {
 	case err == nil:
 		a.note(func(n *Adoption) { n.Files, n.Bytes = n.Files+1, n.Bytes+e.Node.Size })
+		a.m.tell(event.Event{Type: event.FileHydrated, Total: e.Node.Size}, e.Ino)
 		return nil
 	case errors.Is(err, errDiffers):
 		a.note(func(n *Adoption) { n.Differ++ })

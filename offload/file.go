@@ -5,8 +5,10 @@ import (
 	"errors"
 	"slices"
 	"sync"
+	"time"
 
 	"vdfs/cache"
+	"vdfs/cache/event"
 )
 
 const (
@@ -26,9 +28,12 @@ type file struct {
 	v    version
 	refs int // guarded by Hydrator.mu
 
-	open    sync.Once
-	fill    *cache.Fill
-	openErr error
+	begun time.Duration // of the bus's time
+
+	open     sync.Once
+	fill     *cache.Fill
+	openErr  error
+	progress *event.Progress
 
 	mu      sync.Mutex
 	changed chan struct{}     // closed and made anew when bytes arrive or a flight ends
@@ -312,6 +317,7 @@ func (f *file) full(sum cache.Hash) error {
 	err := f.fill.Complete(sum)
 	if err == nil {
 		f.h.verified(f.v)
+		f.h.tellHere(f.v.ino, f.fill.Size(), f.h.events.Steady()-f.begun, sum)
 	}
 	return err
 }

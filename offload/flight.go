@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"vdfs/cache"
+	"vdfs/cache/event"
 	"vdfs/internal/digest"
 	"vdfs/internal/throttle"
 )
@@ -209,6 +210,9 @@ func (fl *flight) place(p []byte, off int64) error {
 		off += int64(len(p))
 	}
 	fl.places(false, off)
+	if fl.f.h.events.Wants(event.FileChunkReceived) {
+		fl.f.progress.Reached(fl.f.fill.Bytes())
+	}
 	return err
 }
 

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"vdfs/cache"
+	"vdfs/cache/event"
 )
 
 // habits remembers how files were read lately, and which failed verification: as much as habitsMax files.
@@ -172,6 +173,7 @@ func (h *Hydrator) failed(v version, copies []cache.BindingID) error {
 	}
 	h.mu.Unlock()
 	h.log.Warn("fetched bytes are not what they must be", "ino", uint64(v.ino), "version", v.n, "retried", again)
+	h.tell(event.Event{Type: event.FileCorrupted, Error: "fetched bytes are not what they must be"}, v.ino)
 	if again {
 		return nil
 	}

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"vdfs/cache"
+	"vdfs/cache/event"
 	"vdfs/internal/clock"
 )
 
@@ -36,6 +37,7 @@ type Hydrator struct {
 	now     cache.Clock
 	steady  clock.Steady
 	log     *slog.Logger
+	events  *event.Bus
 	timeout time.Duration
 
 	// Fetches outlive those who wait, so they run under the hydrator's own context, which ends with Run.
@@ -64,7 +66,7 @@ type version struct {
 
 func newHydrator(o Options) *Hydrator {
 	h := &Hydrator{
-		cache: o.Cache, source: o.Source, now: o.Clock, steady: clock.Begin(), log: o.Logger, timeout: o.Timeout,
+		cache: o.Cache, source: o.Source, now: o.Clock, steady: clock.Begin(), log: o.Logger, events: o.Events, timeout: o.Timeout,
 		gate: newGate(o.Parallel, o.Background), files: make(map[version]*file), wantRoom: func() {},
 		panes: panes{all: make(map[piece]*pane), freed: make(chan struct{})},
 	}
@@ -197,12 +199,15 @@ func (h *Hydrator) acquire(ino cache.Ino) (*file, error) {
 	}
 	f := h.files[v]
 	if f == nil {
-		f = &file{h: h, v: v, changed: make(chan struct{}), chunk: chunkMin}
+		f = &file{h: h, v: v, changed: make(chan struct{}), chunk: chunkMin, begun: h.events.Steady()}
 		h.files[v] = f
 	}
 	f.refs++
 	h.mu.Unlock()
-	f.open.Do(func() { f.fill, f.openErr = h.cache.Fill(ino, v.n) })
+	f.open.Do(func() {
+		f.fill, f.openErr = h.cache.Fill(ino, v.n)
+		f.progress = h.progressOf(ino, n.Size)
+	})
 	if f.openErr != nil {
 		return nil, errors.Join(f.openErr, h.release(f))
 	}

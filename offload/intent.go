@@ -27,7 +27,7 @@ func (m *Manager) Pin(ctx context.Context, ids ...cache.DentryID) error {
 func (m *Manager) pinAs(ctx context.Context, id cache.DentryID, intent cache.Intent) error {
 	defer m.walks.begin(id)()
 	err := m.cache.Update(0, func(tx *cache.Tx) error {
-		if err := tx.SetIntent(id, intent); err != nil {
+		if err := m.setIntent(tx, id, intent); err != nil {
 			return err
 		}
 		return tx.BeginWalk(id)
@@ -93,7 +93,7 @@ func (m *Manager) pinnedAbove(ids []cache.DentryID) (pinned []cache.DentryID, er
 // and queue what is below.
 func (m *Manager) SetIntent(id cache.DentryID, intent cache.Intent) error {
 	return m.cache.Update(0, func(tx *cache.Tx) error {
-		if err := tx.SetIntent(id, intent); err != nil {
+		if err := m.setIntent(tx, id, intent); err != nil {
 			return err
 		}
 		return tx.EndWalk(id)

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"vdfs/cache"
+	"vdfs/cache/event"
 )
 
 // Source gives the bytes that are not here. The syncer is one. Its errors may carry an errno.
@@ -35,6 +36,7 @@ type Options struct {
 	Source Source
 	Clock  cache.Clock  // nil: time.Now
 	Logger *slog.Logger // nil: discarded
+	Events *event.Bus   // is told what happens; nil: nobody is
 	// Timeout is how long a fetch may go without a byte; 0: 30 s.
 	Timeout time.Duration
 	// Parallel bounds the fetches under way, Background those among them that are for transfers; 0: twice that, at least 16, and 8.
@@ -53,6 +55,7 @@ type Manager struct {
 	source     Source
 	now        cache.Clock
 	log        *slog.Logger
+	events     *event.Bus
 	background int
 	walks      walks
 	adoptions  adoptions
@@ -79,7 +82,7 @@ func New(o Options) *Manager {
 		o.Parallel = max(16, 2*o.Background)
 	}
 	m := &Manager{
-		Hydrator: newHydrator(o), cache: o.Cache, source: o.Source, now: o.Clock, log: o.Logger, background: o.Background,
+		Hydrator: newHydrator(o), cache: o.Cache, source: o.Source, now: o.Clock, log: o.Logger, events: o.Events, background: o.Background,
 		minCopies: max(o.MinCopies, 1),
 	}
 	m.adoptions.ended = make(chan struct{}, 1)

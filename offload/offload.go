@@ -9,6 +9,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"vdfs/cache"
+	"vdfs/cache/event"
 )
 
 // OffloadOptions say how far Offload goes.
@@ -92,14 +93,14 @@ func (m *Manager) overrule(id cache.DentryID) error {
 			return err
 		}
 		if from == id {
-			if err := tx.SetIntent(id, cache.Inherited); err != nil {
+			if err := m.setIntent(tx, id, cache.Inherited); err != nil {
 				return err
 			}
 			if intent, _, err = tx.EffectiveIntent(id); err != nil || intent != cache.Pinned {
 				return err
 			}
 		}
-		return tx.SetIntent(id, cache.Auto)
+		return m.setIntent(tx, id, cache.Auto)
 	})
 }
 
@@ -206,6 +207,9 @@ func (m *Manager) drop(ctx context.Context, ino cache.Ino, o OffloadOptions) (fr
 	freed, err = lease.Drop(n.Version)
 	if errors.Is(err, cache.ErrStale) || errors.Is(err, cache.ErrBusy) {
 		return 0, skipped("changed in this moment")
+	}
+	if err == nil {
+		m.tell(event.Event{Type: event.FileOffloaded, Bytes: freed, Total: n.Size}, ino)
 	}
 	return freed, err
 }

@@ -6,6 +6,7 @@ import (
 	"math"
 
 	"vdfs/cache"
+	"vdfs/cache/event"
 	"vdfs/offload/caller"
 )
 
@@ -153,8 +154,12 @@ func (f *file) first(ctx context.Context) error {
 }
 
 // Opened is what comes of it that a person opened a file: an online one is dropped no longer before others. It is part of
-// the transaction that notes the open.
-func Opened(tx *cache.Tx, ino cache.Ino) error {
+// the transaction that notes the open. The bus is told.
+func Opened(bus *event.Bus) func(tx *cache.Tx, ino cache.Ino) error {
+	return func(tx *cache.Tx, ino cache.Ino) error { return opened(bus, tx, ino) }
+}
+
+func opened(bus *event.Bus, tx *cache.Tx, ino cache.Ino) error {
 	any, err := tx.AnyIntent(cache.Online)
 	if err != nil || !any {
 		return err
@@ -166,7 +171,7 @@ func Opened(tx *cache.Tx, ino cache.Ino) error {
 	for _, d := range names {
 		intent, _, err := tx.EffectiveIntent(d.ID)
 		if err == nil && intent == cache.Online {
-			err = tx.SetIntent(d.ID, cache.Auto)
+			err = setIntent(bus, tx, d.ID, cache.Auto)
 		}
 		if err != nil {
 			return err

@@ -301,7 +301,7 @@ func TestAnOnlineFileThatIsOpenedBecomesAuto(t *testing.T) {
 	own, below, pinned := d.remote(cache.RootIno, "own", pattern(1)), d.remote(dir.Ino, "below", pattern(1)), d.remote(dir.Ino, "pinned", pattern(1))
 	open := func(e cache.Entry, want cache.Intent) {
 		t.Helper()
-		d.ok(d.c.Update(0, func(tx *cache.Tx) error { return Opened(tx, e.Ino) }))
+		d.ok(d.c.Update(0, func(tx *cache.Tx) error { return opened(nil, tx, e.Ino) }))
 		d.ok(d.c.View(func(tx *cache.Tx) error {
 			got, _, err := tx.EffectiveIntent(e.ID)
 			if got != want {

@@ -48,7 +48,7 @@ func TestEveryErrorClassHasItsExitCode(t *testing.T) {
 func TestCommandLinesThatMakeNoSenseAreUsageErrors(t *testing.T) {
 	t.Parallel()
 	for _, line := range []string{
-		"nonsense", "mount", "mount a b", "mount --nonsense a", "unmount", "info", "pin", "online", "exclude", "pins x", "du --all", "status --json --state", "pause soon", "pause -- -3s",
+		"nonsense", "mount", "mount a b", "mount --nonsense a", "unmount", "info", "pin", "online", "exclude", "pins x", "du --all", "status --json --state", "events x", "events --limit -1", "events --follow --limit 3", "metrics x", "pause soon", "pause -- -3s",
 		"queue x", "conduit create x", "conflicts resolve x", "conflicts resolve x --keep all", "conflicts resolve x --keep merged",
 		"conflicts resolve x y --keep local", "sync --timeout soon", "conduit show", "service x", "service install a b", "service remove x", "mount x --from onedrive:/a", "adopt", "adopt a b c", "mount x --adopt d", "mount x --from a --adopt d --foreground", "mount x --from dir:",
 		"restore", "restore a b", "restore x --version 0", "restore x --version 1 --at 2h", "restore x --at soon", "restore x --list --version 2", "restore x --list --to y",
@@ -69,7 +69,7 @@ func TestCommandLinesThatMakeNoSenseAreUsageErrors(t *testing.T) {
 func TestVerbsWithoutADaemonSaySo(t *testing.T) {
 	t.Parallel()
 	for _, line := range []string{
-		"status", "status --json", "ls", "sync", "queue", "errors", "history", "conflicts", "conduit list", "pause", "resume",
+		"status", "status --json", "ls", "sync", "queue", "errors", "history", "conflicts", "conduit list", "pause", "resume", "events", "events --follow", "metrics", "metrics --json", "status --watch",
 		"adopt /nowhere", "adopt /nowhere /elsewhere", "pins", "du", "redundancy --json", "du /nowhere", "redundancy /nowhere", "online /nowhere", "exclude /nowhere", "info /nowhere", "pin /nowhere", "offload /nowhere", "status /nowhere", "unmount /nowhere", "doctor", "conflicts show /nowhere", "restore /nowhere", "restore /nowhere --list", "history --releases",
 	} {
 		t.Run(line, func(t *testing.T) {
@@ -95,7 +95,7 @@ func TestHelpListsExactlyTheVerbsThatWork(t *testing.T) {
 		verbs = append(verbs, strings.Fields(line)[0])
 	}
 	want := []string{
-		"adopt", "completion", "conduit", "config", "conflicts", "doctor", "du", "errors", "exclude", "fetch", "help", "history", "info", "ls", "mount",
+		"adopt", "completion", "conduit", "config", "conflicts", "doctor", "du", "errors", "events", "exclude", "fetch", "help", "history", "info", "ls", "metrics", "mount",
 		"offload", "online", "pause", "pin", "pins", "queue", "redundancy", "restore", "resume", "service", "status", "sync", "unmount", "unpin", "version", "why",
 	}
 	if !slices.Equal(verbs, want) {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"strings"
-	"time"
 
 	"github.com/spf13/cobra"
 
@@ -32,30 +31,9 @@ func (a *app) status() *cobra.Command {
 	}
 	cmd.Flags().BoolVar(&f.json, "json", false, "as JSON")
 	cmd.Flags().BoolVar(&f.state, "state", false, "one word")
-	cmd.Flags().BoolVar(&f.watch, "watch", false, "again every second, until interrupted")
+	cmd.Flags().BoolVar(&f.watch, "watch", false, "again whenever something has happened, until interrupted")
 	cmd.MarkFlagsMutuallyExclusive("json", "state")
 	return cmd
-}
-
-// watchStatus repeats the status until the person has seen enough.
-func (a *app) watchStatus(ctx context.Context, args []string, f statusFlags) error {
-	tick := time.NewTicker(time.Second)
-	defer tick.Stop()
-	for {
-		if terminal(a.Out) {
-			if err := a.print("\x1b[H\x1b[2J"); err != nil {
-				return err
-			}
-		}
-		if err := a.runStatus(ctx, args, f); err != nil {
-			return err
-		}
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-tick.C:
-		}
-	}
 }
 
 func (a *app) runStatus(ctx context.Context, args []string, f statusFlags) error {

@@ -75,6 +75,7 @@ type Handlers struct {
 	Files    FileHandler
 	Sync     SyncHandler
 	Conduits ConduitHandler
+	Events   EventHandler
 }
 
 // NewServer is the HTTP server of the protocol. The caller serves it on a
@@ -85,6 +86,7 @@ func NewServer(h Handlers) *http.Server {
 	routeFiles(mux, h.Files)
 	routeSync(mux, h.Sync)
 	routeConduits(mux, h.Conduits)
+	routeEvents(mux, h.Events)
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		fail(w, &Error{Code: NotFound, Message: "no such request: " + r.Method + " " + r.URL.Path})
 	})

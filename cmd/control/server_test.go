@@ -178,7 +178,7 @@ func serve(t *testing.T, b *backend, socket string) *Client {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := NewServer(Handlers{b, b, b, b})
+	s := NewServer(Handlers{b, b, b, b, b})
 	done := make(chan error, 1)
 	go func() { done <- s.Serve(l) }()
 	t.Cleanup(func() {
@@ -460,7 +460,7 @@ func TestTheEndOfTheDaemonEndsRequestsUnderWay(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := NewServer(Handlers{b, b, b, b})
+	s := NewServer(Handlers{b, b, b, b, b})
 	served := make(chan error, 1)
 	go func() { served <- s.Serve(l) }()
 	answered := make(chan error, 1)

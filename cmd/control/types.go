@@ -26,6 +26,7 @@ type Status struct {
 	Queue      QueueCounts     `json:"queue"`
 	Memory     int64           `json:"memory_bytes"` // resident memory of the daemon
 	Nodes      int64           `json:"nodes"`
+	Metrics    Metrics         `json:"metrics"`
 	Notes      []string        `json:"notes,omitempty"` // what a person should know, one sentence each
 }
 

@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"vdfs/cache"
+	"vdfs/cache/event"
 	"vdfs/cmd/config"
 	"vdfs/cmd/control"
 	fuse "vdfs/fs"
@@ -139,10 +140,10 @@ func (d *daemon) openLog() error {
 }
 
 // openCache waits for a daemon of this drive that is on its way out.
-func (d *daemon) openCache(ctx context.Context, callers *caller.Table) (*cache.Cache, error) {
+func (d *daemon) openCache(ctx context.Context, callers *caller.Table, events *event.Bus) (*cache.Cache, error) {
 	options := CacheOptions(d.plan.Paths, d.plan.conf, d.log)
 	options.Counts = func(pid uint32) bool { return callers.Was(pid).Uses() }
-	options.Used = offload.Opened
+	options.Used = offload.Opened(events)
 	deadline := time.NewTimer(lockWait)
 	defer deadline.Stop()
 	again := time.NewTicker(50 * time.Millisecond)
@@ -221,6 +222,7 @@ func (d *daemon) guarded() {
 func (d *daemon) serve(ctx context.Context) error {
 	work, stop := context.WithCancel(context.WithoutCancel(ctx))
 	defer stop()
+	defer d.parts.hear(d.log)()
 	g, work := errgroup.WithContext(work)
 	g.Go(func() error { return named("cache", d.parts.cache.Run(work)) })
 	g.Go(func() error { return named("syncer", d.parts.engine.Run(work)) })

@@ -23,6 +23,7 @@ func (d *daemon) handlers() control.Handlers {
 		Files:    fileHandler{d.parts, walker{d.parts.cache, d.parts.engine, d.parts.wait}, d},
 		Sync:     syncHandler{d.parts},
 		Conduits: conduitHandler{d},
+		Events:   eventHandler{d.parts, d.plan.Version},
 	}
 }
 
@@ -33,8 +34,14 @@ type driveHandler struct{ d *daemon }
 func (h driveHandler) Drive(context.Context) (control.Drive, error) { return h.d.who(), nil }
 
 // Status gathers the state of everything. Its cost grows with the queue and what is pinned, not with the drive.
-func (h driveHandler) Status(context.Context) (control.Status, error) {
-	p := h.d.parts
+func (h driveHandler) Status(ctx context.Context) (control.Status, error) {
+	s, err := h.d.parts.status(ctx)
+	s.Version, s.Drive, s.Mountpoint = h.d.plan.Version, filepath.Base(h.d.plan.mountpoint), control.Path(h.d.plan.mountpoint)
+	return s, err
+}
+
+// status is all of it but for what the drive is called.
+func (p *parts) status(context.Context) (control.Status, error) {
 	conduits, notes, err := p.conduits()
 	if err != nil {
 		return control.Status{}, err
@@ -44,8 +51,7 @@ func (h driveHandler) Status(context.Context) (control.Status, error) {
 		return control.Status{}, err
 	}
 	s := control.Status{
-		Version: h.d.plan.Version, Drive: filepath.Base(h.d.plan.mountpoint), Mountpoint: control.Path(h.d.plan.mountpoint),
-		Conduits: conduits, State: driveState(conduits, p.engine.Paused()), Nodes: stats.Nodes, Notes: append(notes, p.readers.Notes()...),
+		Metrics: p.metrics(), Conduits: conduits, State: driveState(conduits, p.engine.Paused()), Nodes: stats.Nodes, Notes: append(notes, p.readers.Notes()...),
 		Cache: control.CacheStatus{
 			Bytes: stats.ContentBytes, Budget: p.offload.Budget(), Free: stats.DiskAvailable, Index: stats.IndexBytes,
 		},

@@ -8,9 +8,12 @@ import (
 	"time"
 
 	"vdfs/cache"
+	"vdfs/cache/event"
 	"vdfs/cmd/config"
 	"vdfs/cmd/control"
+	"vdfs/cmd/metrics"
 	fuse "vdfs/fs"
+	"vdfs/internal/clock"
 	"vdfs/internal/fault"
 	"vdfs/internal/merge"
 	"vdfs/offload"
@@ -35,6 +38,11 @@ type parts struct {
 	states  states
 	wait    time.Duration // how long a person's request waits for an endpoint
 	clock   func() time.Time
+	events  *event.Bus
+	diary   *event.Subscription
+	logged  *event.Subscription
+	meter   *metrics.Meter
+	since   time.Time // it is counted
 	// awaitCloses waits for the closes that programs have seen return; nothing before there is a mount.
 	awaitCloses func(context.Context)
 }
@@ -43,14 +51,20 @@ type parts struct {
 func (d *daemon) assemble(ctx context.Context) (*parts, error) {
 	conf := d.plan.conf
 	callers := caller.New(callerOptions(conf))
-	c, err := d.openCache(ctx, callers)
+	now, steady := fault.Clock(time.Now), clock.Begin()
+	meter := metrics.New(steady.Now)
+	events := event.New(event.Options{Tap: meter, Now: now, Steady: steady.Now})
+	c, err := d.openCache(ctx, callers, events)
 	if err != nil {
 		return nil, err
 	}
-	now := fault.Clock(time.Now)
-	p := &parts{cache: c, wait: time.Duration(conf.Hydrate.Timeout), clock: now, awaitCloses: func(context.Context) {}}
+	p := &parts{
+		cache: c, wait: time.Duration(conf.Hydrate.Timeout), clock: now, awaitCloses: func(context.Context) {},
+		events: events, meter: meter, since: now().UTC(),
+		diary: events.Subscribe(diary, diaryRoom), logged: events.Subscribe(logTypes(d.log), diaryRoom),
+	}
 	so := engineOptions(conf)
-	so.Cache, so.Open, so.Logger, so.Clock, so.Merge = c, d.openEndpoint, d.log, now, merge.Text
+	so.Cache, so.Open, so.Logger, so.Events, so.Clock, so.Merge = c, d.openEndpoint, d.log, p.events, now, merge.Text
 	if p.engine, err = syncer.New(so); err != nil {
 		return nil, errors.Join(err, c.Close())
 	}
@@ -59,7 +73,7 @@ func (d *daemon) assemble(ctx context.Context) (*parts, error) {
 		return nil, errors.Join(err, c.Close())
 	}
 	oo := offloadOptions(conf, stats.DiskTotal)
-	oo.Cache, oo.Source, oo.Logger, oo.Clock = c, p.engine, d.log, now
+	oo.Cache, oo.Source, oo.Logger, oo.Events, oo.Clock = c, p.engine, d.log, p.events, now
 	p.offload = offload.New(oo)
 	p.readers = offload.NewReaders(p.offload, callers)
 	p.states = states{p}

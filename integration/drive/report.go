@@ -15,6 +15,7 @@ type Status struct {
 	Queue       Queue     `json:"queue"`
 	MemoryBytes int64     `json:"memory_bytes"`
 	Nodes       int64     `json:"nodes"`
+	Metrics     Metrics   `json:"metrics"`
 	Notes       []string  `json:"notes"`
 }
 
@@ -125,4 +126,72 @@ type Fetched struct {
 	Program string `json:"program"`
 	Class   string `json:"class"`
 	At      string `json:"at"`
+}
+
+// Event is a line of `vdfs events`.
+type Event struct {
+	Seq          uint64  `json:"seq"`
+	At           string  `json:"at"`
+	Type         string  `json:"type"`
+	Dropped      uint64  `json:"dropped"`
+	Conduit      string  `json:"conduit"`
+	Endpoint     string  `json:"endpoint"`
+	Path         string  `json:"path"`
+	OldPath      string  `json:"old_path"`
+	ConflictPath string  `json:"conflict_path"`
+	Kind         string  `json:"kind"`
+	Origin       string  `json:"origin"`
+	Operation    string  `json:"operation"`
+	Direction    string  `json:"direction"`
+	TotalBytes   int64   `json:"total_bytes"`
+	Received     int64   `json:"bytes_received"`
+	Chunk        int64   `json:"chunk_index"`
+	Bytes        int64   `json:"bytes"`
+	Hash         string  `json:"hash"`
+	Seconds      float64 `json:"duration_seconds"`
+	ConflictType string  `json:"conflict_type"`
+	Strategy     string  `json:"strategy"`
+	Local        *Side   `json:"local"`
+	Remote       *Side   `json:"remote"`
+	Pin          string  `json:"pin"`
+	From         string  `json:"from"`
+	State        string  `json:"state"`
+	Policy       string  `json:"policy"`
+	Online       *bool   `json:"online"`
+	Generation   int64   `json:"generation"`
+	Verification string  `json:"verification"`
+	Files        int64   `json:"files"`
+	TotalFiles   int64   `json:"total_files"`
+	Deleted      int64   `json:"deleted"`
+	Queue        *Queue  `json:"queue"`
+	Message      string  `json:"message"`
+	Error        string  `json:"error"`
+}
+
+// Side is one version in a conflict.
+type Side struct {
+	Size   int64  `json:"size"`
+	Device string `json:"device"`
+	Hash   string `json:"hash"`
+}
+
+// Metrics is `vdfs metrics --json`, and "metrics" of Status.
+type Metrics struct {
+	Since string `json:"since"`
+	Sums
+	Day Sums `json:"day"`
+}
+
+// Sums are what was done in some time.
+type Sums struct {
+	Syncs          int64 `json:"syncs"`
+	BytesUp        int64 `json:"bytes_up"`
+	BytesDown      int64 `json:"bytes_down"`
+	FilesSent      int64 `json:"files_sent"`
+	FilesFetched   int64 `json:"files_fetched"`
+	FilesOffloaded int64 `json:"files_offloaded"`
+	BytesOffloaded int64 `json:"bytes_offloaded"`
+	Conflicts      int64 `json:"conflicts"`
+	Resolved       int64 `json:"conflicts_resolved"`
+	Errors         int64 `json:"errors"`
 }
