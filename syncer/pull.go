@@ -81,8 +81,29 @@ func (l *leg) takeIn(ctx context.Context, ep remote.Endpoint, batch remote.Batch
 	if err := l.recordChanges(items); err != nil {
 		return err
 	}
+	if batch.Full && !batch.More && l.caps.Feed {
+		if err := scan.all(); err != nil {
+			return err
+		}
+	}
 	slices.SortStableFunc(scan.hints, func(a, b hint) int { return cmp.Compare(a.depth(), b.depth()) })
 	return scan.run(ctx)
+}
+
+// all queues everything that is known of an endpoint whose feed has begun anew: that names what is there, and what is not there
+// any more is missing in a listing. Before the first contact is made nothing is known that could be gone.
+func (s *scanner) all() error {
+	return s.l.e.Cache.View(func(tx *cache.Tx) error {
+		row, ok, err := tx.Leg(s.l.id)
+		if err != nil || !ok || !row.Contact {
+			return err
+		}
+		root, ok, err := tx.RootBinding(s.l.id)
+		if err == nil && ok {
+			s.push(root.RemoteID, true)
+		}
+		return err
+	})
 }
 
 // recordChanges records itemised changes in transactions of bounded size.
