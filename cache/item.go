@@ -6,13 +6,13 @@ import (
 )
 
 const itemCols = `id, leg, origin, binding, dentry, remote_id, operation, status, base_version, base_hash, priority, eligible,
-	tries, error, parked, resolution, generation, name, created, updated`
+	tries, error, cause, parked, resolution, generation, name, created, updated`
 
 func scanItem(r *row) Item {
 	return Item{
 		ID: r.int(), Leg: LegID(r.int()), Origin: Origin(r.int()), Binding: BindingID(r.int()), Dentry: DentryID(r.int()), RemoteID: r.str(),
 		Operation: Operation(r.int()), Status: ItemStatus(r.int()), BaseVersion: uint64(r.int()), BaseHash: r.hash(), Priority: int(r.int()),
-		Eligible: r.int(), Tries: int(r.int()), Error: r.str(), Parked: r.flag(), Resolution: r.str(), Generation: r.int(), Name: r.str(),
+		Eligible: r.int(), Tries: int(r.int()), Error: r.str(), Cause: r.str(), Parked: r.flag(), Resolution: r.str(), Generation: r.int(), Name: r.str(),
 		Created: r.int(), Updated: r.int(),
 	}
 }
@@ -29,14 +29,15 @@ func (tx *Tx) MarkRemote(leg LegID, remoteID, name string, op Operation) error {
 		ON CONFLICT(leg, remote_id) WHERE origin = 1 AND status < 6`+onMark, leg, remoteID, op, blob(name), tx.Now(), tx.Now())
 }
 
-// UpdateItem writes the state of the work on an item: status, priority, eligible, tries, error, parked, resolution and
-// generation. It reports false, and changes nothing, when the item was marked again since it was read (its Updated
+// UpdateItem writes the state of the work on an item: status, priority, eligible, tries, error, cause, parked, resolution
+// and generation. It reports false, and changes nothing, when the item was marked again since it was read (its Updated
 // moved), was closed, or is gone: then there is other work, or none. On success it.Updated is brought up to date; it stays
 // near the time of the last mark, from which the object rests before it is sent.
 func (tx *Tx) UpdateItem(it *Item) (bool, error) {
-	ok, err := tx.queryRow(`UPDATE items SET status=?, priority=?, eligible=?, tries=?, error=?, parked=?, resolution=?, generation=?,
+	ok, err := tx.queryRow(`UPDATE items SET status=?, priority=?, eligible=?, tries=?, error=?, cause=?, parked=?, resolution=?,
+		generation=?,
 		updated=updated+1 WHERE id=? AND updated=? AND status < 6 RETURNING updated`, func(r *row) { it.Updated = r.int() },
-		it.Status, it.Priority, it.Eligible, it.Tries, it.Error, it.Parked, it.Resolution, it.Generation, it.ID, it.Updated)
+		it.Status, it.Priority, it.Eligible, it.Tries, it.Error, it.Cause, it.Parked, it.Resolution, it.Generation, it.ID, it.Updated)
 	if err != nil {
 		return false, fmt.Errorf("update item: %w", err)
 	}

@@ -106,7 +106,7 @@ func (tx *Tx) NoteRemote(leg LegID, remoteID, why string) error {
 }
 
 func (tx *Tx) noteRemote(leg LegID, remoteID string, status ItemStatus, why string) error {
-	return tx.exec(`UPDATE items SET status = ?1, error = ?2, updated = updated+1
+	return tx.exec(`UPDATE items SET status = ?1, error = ?2, cause = '', updated = updated+1
 		WHERE leg = ?3 AND remote_id = ?4 AND origin = 1 AND status < 6 AND (status <> ?1 OR error <> ?2)`, status, why, leg, remoteID)
 }
 

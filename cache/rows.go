@@ -163,7 +163,8 @@ type (
 		Eligible    int64 // not before this time; Never: waits for an event
 		Tries       int
 		Error       string
-		Parked      bool // a lasting cause: time alone hardly mends it, so it is tried at a slow pace
+		Cause       string // a word for the kind of the error, of whoever works on items; means nothing where Error is ""
+		Parked      bool   // a lasting cause: time alone hardly mends it, so it is tried at a slow pace
 		Resolution  string
 		Generation  int64
 		Name        string // last known, for what is gone

@@ -181,3 +181,31 @@ func hexHash(h cache.Hash) string {
 	}
 	return hex.EncodeToString(h[:])
 }
+
+// ConflictReason is what happened in a conflict of a type, as it was recorded: in a word and in words. A type of another
+// version has none.
+func ConflictReason(recorded string) (Condition, string) {
+	switch recorded {
+	case plan.CreateOnCreate.String():
+		return FileExists, "both sides made a file of this name"
+	case plan.ModifyOnModify.String():
+		return DataMismatch, "both sides changed the file"
+	case plan.ModifyOnDelete.String():
+		return DataMismatch, "one side changed it, the other had deleted it"
+	case plan.DeleteOnModify.String():
+		return DataMismatch, "one side deleted it, the other had changed it"
+	case plan.ModifyOnParentDelete.String():
+		return DataMismatch, "it was changed in a directory that the other side deleted"
+	case plan.MoveOnMove.String():
+		return DataMismatch, "both sides moved it, to different places"
+	case plan.MoveOnExisting.String():
+		return FileExists, "it was moved to a name that the other side had given to another file"
+	case plan.TypeMismatch.String():
+		return DirectoryExists, "what has this name is a directory on one side and none on the other, or a symbolic link"
+	case plan.MoveOnDelete.String():
+		return DataMismatch, "one side moved it, the other deleted it"
+	case plan.MoveToDeletedParent.String():
+		return DataMismatch, "it was moved into a directory that the other side deleted"
+	}
+	return "", ""
+}

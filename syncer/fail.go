@@ -20,33 +20,6 @@ var surprises = []error{
 // misplaced are answers that say: no directory is there, or another than the one that was meant.
 var misplaced = []error{remote.ErrNotFound, remote.ErrKind, remote.ErrPrecondition}
 
-// lasting are causes that time alone does not mend, with what a person can do: the item is parked. It is tried again by
-// itself all the same, at a slow pace and when the endpoint changed, as a cause may end without anybody telling.
-var lasting = []struct {
-	cause  error
-	remedy string
-}{
-	{remote.ErrName, "rename it"},
-	{cache.ErrName, "rename it there"},
-	{remote.ErrTooLarge, "the storage takes no file of that size"},
-	{remote.ErrQuota, "make room there"},
-	{remote.ErrDenied, "look at the owner and the mode of it and of its directory there"},
-	{remote.ErrReadOnly, "make the storage writable"},
-	{remote.ErrUnsupported, "the storage cannot hold it"},
-	{remote.ErrAuth, "sign in again"},
-	{errKeepsNothing, "use the strategy conflict-file"},
-}
-
-// remedy is what a person can do about a lasting cause; "": err has none.
-func remedy(err error) string {
-	for _, l := range lasting {
-		if errors.Is(err, l.cause) {
-			return l.remedy
-		}
-	}
-	return ""
-}
-
 func isAny(err error, of []error) bool {
 	for _, e := range of {
 		if errors.Is(err, e) {
@@ -69,7 +42,7 @@ func (b *batch) fail(ctx context.Context, it cache.Item, op plan.Op, err error) 
 	case errors.Is(err, errDeleteHeld):
 		return isWaiting, b.note(it, errDeleteHeld.Error())
 	case isAway(err):
-		return isWaiting, b.note(it, err.Error())
+		return isWaiting, b.noteAs(it, cache.ItemValidated, err.Error(), ClassOf(err).Cause)
 	case errors.Is(err, remote.ErrRootGone), errors.Is(err, remote.ErrUnavailable) && !b.concernsOne(ctx, err):
 		b.l.setOffline(err)
 		return isFailed, errors.Join(&unreachable{err}, b.requeue(it))
@@ -126,7 +99,7 @@ func (b *batch) requeue(it cache.Item) error {
 
 // park gives an item that failed its error, and the time at which it is tried again.
 func (l *leg) park(it *cache.Item, err error) {
-	it.Status, it.Error, it.Parked = cache.ItemError, err.Error(), false
+	it.Status, it.Error, it.Cause, it.Parked = cache.ItemError, err.Error(), ClassOf(err).Cause, false
 	wait := backoff(it.Tries)
 	if what := remedy(err); what != "" {
 		it.Error = fmt.Sprintf("%v (%s; it is tried again by itself)", err, what)

@@ -472,22 +472,22 @@ func (b *batch) finish(it cache.Item) error {
 
 // note leaves on an item why it waits.
 func (b *batch) note(it cache.Item, why string) error {
-	return b.noteAs(it, cache.ItemValidated, why)
+	return b.noteAs(it, cache.ItemValidated, why, "")
 }
 
 // noteWait leaves on an item what it waits for.
 func (b *batch) noteWait(it cache.Item, w plan.Wait) error {
 	if w.Reason == plan.WaitDecision {
-		return b.noteAs(it, cache.ItemConflicted, w.Reason.String())
+		return b.noteAs(it, cache.ItemConflicted, w.Reason.String(), "")
 	}
 	return b.note(it, w.Reason.String())
 }
 
-func (b *batch) noteAs(it cache.Item, status cache.ItemStatus, why string) error {
+func (b *batch) noteAs(it cache.Item, status cache.ItemStatus, why, cause string) error {
 	if it.Error == why && it.Status == status {
 		return nil
 	}
-	it.Error, it.Status, it.Parked = why, status, false
+	it.Error, it.Cause, it.Status, it.Parked = why, cause, status, false
 	return b.l.e.Cache.Update(b.l.id, func(tx *cache.Tx) error {
 		_, err := tx.UpdateItem(&it)
 		return err

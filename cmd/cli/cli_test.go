@@ -163,8 +163,8 @@ func TestJSONHasTheFieldsOfTheContract(t *testing.T) {
 		"du":         {control.DiskUse{}, "path files pinned_bytes cached_bytes partial_bytes dirty_bytes trash_bytes other_bytes total_bytes storage_trash_bytes"},
 		"redundancy": {control.FileCopies{}, "path size copies proved local"},
 		"copy":       {control.Copy{}, "endpoint verified_at"},
-		"queue item": {control.QueueItem{}, "id conduit path origin operation status attempts next_attempt error created"},
-		"conflict":   {control.ConflictInfo{}, "id path conflict_path type strategy local remote state"},
+		"queue item": {control.QueueItem{}, "id conduit path origin operation status attempts next_attempt error category condition retryable created"},
+		"conflict":   {control.ConflictInfo{}, "id path conflict_path type condition reason strategy local remote state"},
 		"version":    {control.Version{}, "version path kind files size mtime when since why conduit from hash"},
 		"release":    {control.Release{}, "at conduit path kind size hash source destination"},
 		"history": {

@@ -159,6 +159,6 @@ func (a *app) conflictText(c control.ConflictInfo) string {
 	if c.ConflictPath == "" {
 		kept = "both where they are, until you choose (vdfs conflicts resolve PATH --keep local|remote|both)"
 	}
-	return fmt.Sprintf("%s\n  type       %s (%s)\n  state      %s\n  kept as    %s\n  local      %s\n  remote     %s\n",
-		a.paint(bold, a.shown(string(c.Path))), c.Type, c.Strategy, c.State, kept, side(c.Local), side(c.Remote))
+	return fmt.Sprintf("%s\n  type       %s (%s): %s\n  state      %s\n  kept as    %s\n  local      %s\n  remote     %s\n",
+		a.paint(bold, a.shown(string(c.Path))), c.Type, c.Strategy, c.Reason, c.State, kept, side(c.Local), side(c.Remote))
 }

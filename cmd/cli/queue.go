@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"vdfs/cmd/control"
+	"vdfs/syncer"
 )
 
 func (a *app) queue() *cobra.Command {
@@ -79,7 +80,11 @@ func (a *app) runQueue(ctx context.Context, stuck string, asJSON bool) error {
 		if i.Next != nil {
 			next = ", again " + ago(a.Now(), *i.Next)
 		}
-		t.add("", "", "", "", "", "", "", "  "+i.Error+next)
+		why := i.Error
+		if text := syncer.Condition(i.Condition).Text(); text != "" {
+			why = text + ": " + why
+		}
+		t.add("", "", "", "", "", "", "", "  "+why+next)
 	}
 	return a.print(t.String())
 }

@@ -344,6 +344,9 @@ type QueueItem struct {
 	Attempts  int        `json:"attempts"`
 	Next      *time.Time `json:"next_attempt"` // null: at once, or when its cause ends
 	Error     string     `json:"error"`
+	Category  string     `json:"category"`  // of the error: network, api, filesystem, data; "": there is none, or it waits its turn
+	Condition string     `json:"condition"` // FileExists, DirectoryExists, PermissionDenied, DiskFull, NetworkError, DataMismatch; "": none of them
+	Retryable bool       `json:"retryable"` // false: it does not end before somebody does something
 	Created   time.Time  `json:"created"`
 }
 
@@ -430,6 +433,8 @@ type ConflictInfo struct {
 	Path         Path   `json:"path"`
 	ConflictPath Path   `json:"conflict_path"`
 	Type         string `json:"type"`
+	Condition    string `json:"condition"` // as in QueueItem: FileExists, DirectoryExists or DataMismatch
+	Reason       string `json:"reason"`    // what happened, in words
 	Strategy     string `json:"strategy"`
 	Local        Side   `json:"local"`
 	Remote       Side   `json:"remote"`

@@ -135,7 +135,7 @@ func (d *daemon) openLog() error {
 		}
 		w = d.file
 	}
-	d.log = slog.New(slog.NewTextHandler(w, &slog.HandlerOptions{Level: level}))
+	d.log = slog.New(classified{slog.NewTextHandler(w, &slog.HandlerOptions{Level: level})})
 	return nil
 }
 

@@ -112,6 +112,10 @@ func queueItem(it cache.Item, conduit, p string, now time.Time) control.QueueIte
 		ID: it.ID, Conduit: conduit, Path: control.Path(p), Origin: originWord(it.Origin), Operation: operationWord(it.Operation),
 		Status: statusWord(it.Status), Attempts: it.Tries, Error: it.Error, Created: time.Unix(0, it.Created).UTC(),
 	}
+	q.Retryable = true
+	if class, ok := syncer.ClassNamed(it.Cause); ok && it.Error != "" {
+		q.Category, q.Condition, q.Retryable = string(class.Category), string(class.Condition), class.Retryable
+	}
 	if !it.Due(now.UnixNano()) && it.Eligible != cache.Never {
 		next := time.Unix(0, it.Eligible).UTC()
 		q.Next = &next
@@ -214,6 +218,8 @@ func conflictInfo(tx *cache.Tx, row cache.ConflictRow) (control.ConflictInfo, er
 		ID: row.ID, Path: control.Path(row.Path), ConflictPath: control.Path(row.ConflictPath),
 		Type: row.Type, Strategy: row.Strategy, State: row.State,
 	}
+	condition, reason := syncer.ConflictReason(row.Type)
+	c.Condition, c.Reason = string(condition), reason
 	for _, f := range []struct {
 		id   cache.DentryID
 		path *control.Path

@@ -83,6 +83,9 @@ type Item struct {
 	Status    string `json:"status"`
 	Attempts  int64  `json:"attempts"`
 	Error     string `json:"error"`
+	Category  string `json:"category"`
+	Condition string `json:"condition"`
+	Retryable bool   `json:"retryable"`
 }
 
 // Generation is one element of `vdfs history --json`.
@@ -105,6 +108,8 @@ type Conflict struct {
 	Path         string `json:"path"`
 	ConflictPath string `json:"conflict_path"`
 	Type         string `json:"type"`
+	Condition    string `json:"condition"`
+	Reason       string `json:"reason"`
 	Strategy     string `json:"strategy"`
 	State        string `json:"state"`
 }
