@@ -435,19 +435,13 @@ func notOurs(err error) error {
 // proveSent has the endpoint prove that it stores a content, or reads it where the endpoint cannot: another file is
 // never taken for the one that was sent.
 func (b *batch) proveSent(ctx context.Context, e remote.Entry, h cache.Hash) (remote.Proof, error) {
-	proof, err := b.ep.Verify(ctx, e.ID, blakeOf(h), e.Size, remote.ProofStrong)
-	if !errors.Is(err, remote.ErrUnsupported) {
-		return proof, err
-	}
-	r, err := b.ep.Read(ctx, e.ID, e.Content, 0, -1)
-	if err != nil {
-		return 0, err
-	}
-	got, err := hashStream(r)
-	if err == nil && got != h {
-		err = remote.ErrCorrupt
-	}
-	return remote.ProofRead, err
+	r := remote.Validate(ctx, b.ep, validation(e.ID, e, h))
+	return r.Proof, r.Err
+}
+
+// validation asks whether an object that was looked at is a content.
+func validation(addr remote.ItemID, now remote.Entry, h cache.Hash) remote.ValidationRequest {
+	return remote.ValidationRequest{Destination: addr, Content: now.Content, Size: now.Size, Expected: blakeOf(h)[remote.BLAKE3]}
 }
 
 // adopt writes the base of a write that happened, as if its reply had come now.

@@ -95,7 +95,12 @@ func Prove(ctx context.Context, ep Endpoint, u *Upload, e Entry) Stored {
 	if !ep.Caps().StableID {
 		id = Within(u.Parent, e)
 	}
-	s.Proof, s.Err = ep.Verify(ctx, id, u.Hashes, u.Size, min(ProofStrong, ep.Caps().Proof))
+	if weak := ep.Caps().Proof; weak < ProofStrong { // reading all of it back is left to those who need that
+		s.Proof, s.Err = ep.Verify(ctx, id, u.Hashes, u.Size, weak)
+	} else {
+		r := Validate(ctx, ep, ValidationRequest{Transfer: u.Key, Destination: id, Content: e.Content, Size: u.Size, Expected: u.Hashes[BLAKE3]})
+		s.Proof, s.Err = r.Proof, r.Err
+	}
 	if errors.Is(s.Err, ErrUnsupported) {
 		s.Proof, s.Err = ProofNone, nil
 	}

@@ -264,8 +264,8 @@ func (d *Endpoint) Verify(ctx context.Context, id remote.ItemID, want remote.Has
 	if _, err := io.Copy(h, s); err != nil {
 		return remote.ProofNone, fmt.Errorf("verify file: %w", err)
 	}
-	if hexSum(h) != want[remote.BLAKE3] {
-		return remote.ProofNone, fmt.Errorf("verify file: %w", remote.ErrCorrupt)
+	if got := hexSum(h); got != want[remote.BLAKE3] {
+		return remote.ProofNone, fmt.Errorf("verify file: %w", &remote.OtherBytes{Actual: got})
 	}
 	return remote.ProofRead, nil
 }

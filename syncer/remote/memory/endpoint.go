@@ -314,7 +314,7 @@ func (e *Endpoint) Verify(ctx context.Context, id remote.ItemID, want remote.Has
 	case want[remote.BLAKE3] == "":
 		return remote.ProofNone, fmt.Errorf("verify file without its blake3: %w", remote.ErrUnsupported)
 	case want[remote.BLAKE3] != sum(data):
-		return remote.ProofNone, fmt.Errorf("verify file: %w", remote.ErrCorrupt)
+		return remote.ProofNone, fmt.Errorf("verify file: %w", &remote.OtherBytes{Actual: sum(data)})
 	}
 	return e.caps.Proof, nil
 }

@@ -93,6 +93,36 @@ var readCases = []test{
 		_, err = e.ep.Verify(e.ctx, f.ID, want, f.Size, remote.ProofStrong)
 		e.is(err, remote.ErrNotFound)
 	}},
+	{"a validation says what is stored, whatever the endpoint can prove", nil, func(e *env) {
+		data := pattern(1<<20+3, 9)
+		f := e.put("f", data)
+		ask := func() remote.ValidationResponse {
+			e.Helper()
+			r := remote.Validate(e.ctx, e.ep, remote.ValidationRequest{Transfer: "k", Destination: f.ID, Size: f.Size, Expected: blake(data)})
+			if r.Transfer != "k" || r.IsValid != (r.Err == nil) || r.IsValid != (r.Proof >= remote.ProofStrong) {
+				e.Fatalf("the answer makes no sense: %+v", r)
+			}
+			return r
+		}
+		if r := ask(); !r.IsValid || r.Actual != blake(data) {
+			e.Fatalf("what is stored is not valid: %+v", r)
+		}
+		other := []byte(data)
+		other[len(other)/3] ^= 1
+		e.h.Direct.Write(e.T, "f", string(other))
+		if r := ask(); !errors.Is(r.Err, remote.ErrCorrupt) || r.Actual != blake(string(other)) {
+			e.Fatalf("of other bytes: %+v", r)
+		}
+		e.h.Direct.Write(e.T, "f", data[1:])
+		if r := ask(); !errors.Is(r.Err, remote.ErrCorrupt) {
+			e.Fatalf("of fewer bytes: %+v", r)
+		}
+		now := e.stat(f.ID)
+		e.ok(e.other.Delete(e.ctx, f.ID, remote.Pre{Tag: now.Tag}, ""))
+		if r := ask(); !errors.Is(r.Err, remote.ErrNotFound) || r.Actual != "" {
+			e.Fatalf("of nothing: %+v", r)
+		}
+	}},
 }
 
 // streamUnder changes a file while it is streamed. What was streamed to the
