@@ -322,31 +322,41 @@ func (tx *Tx) Rederive(leg LegID, from RederivePos, limit int, all bool) (Rederi
 }
 
 func (tx *Tx) rederiveNames(leg LegID, from RederivePos, limit int, all bool) (RederivePos, error) {
-	type name struct {
-		id   DentryID
-		work bool
+	ids, last, err := tx.Differing(leg, from.Dentry, limit, all)
+	if err != nil {
+		return from, fmt.Errorf("rederive: %w", err)
 	}
+	for _, id := range ids {
+		if err := tx.MarkLocalOn(leg, id); err != nil {
+			return from, fmt.Errorf("rederive: %w", err)
+		}
+	}
+	if from.Done = last == 0; !from.Done {
+		from.Dentry = last
+	}
+	return from, nil
+}
+
+// Differing reads the next limit names of the drive in the order of their ids, beginning after one, and returns those of a leg's
+// place that are not known to be as its base says, or all that are bound, too. last is where the next page begins; 0: there is none.
+func (tx *Tx) Differing(leg LegID, after DentryID, limit int, all bool) (ids []DentryID, last DentryID, err error) {
+	read := 0
 	// One pass over the dentries by id. The whole drive is read, whatever part of it the place is: this is the
 	// repair, not the cycle.
-	page, err := list(tx, func(r *row) name { return name{DentryID(r.int()), r.flag()} }, `
+	err = tx.query(`
 		SELECT d.id, p.place = l.place AND (n.kind <> 2 OR n.place = l.place) AND CASE WHEN b.id IS NULL THEN NOT d.local_only
 			ELSE ?4 OR d.local_only OR n.writing OR b.kind <> n.kind OR b.l_name <> d.name OR b.l_parent <> (SELECT id FROM dentries WHERE ino = d.parent)
 				OR b.l_version <> n.version OR b.l_mode <> n.mode OR (n.kind <> 2 AND b.l_mtime <> n.mtime) END
 		FROM dentries d JOIN legs l ON l.id = ?1 JOIN nodes n ON n.ino = d.ino JOIN nodes p ON p.ino = d.parent
 		LEFT JOIN bindings b ON b.dentry = d.id AND b.leg = l.id
-		WHERE d.id > ?2 ORDER BY d.id LIMIT ?3`, leg, from.Dentry, limit, all)
-	if err != nil {
-		return from, fmt.Errorf("rederive: %w", err)
-	}
-	for _, d := range page {
-		from.Dentry = d.id
-		if !d.work {
-			continue
+		WHERE d.id > ?2 ORDER BY d.id LIMIT ?3`, func(r *row) {
+		read++
+		if last = DentryID(r.int()); r.flag() {
+			ids = append(ids, last)
 		}
-		if err := tx.MarkLocalOn(leg, d.id); err != nil {
-			return from, fmt.Errorf("rederive: %w", err)
-		}
+	}, leg, after, limit, all)
+	if read < limit {
+		last = 0
 	}
-	from.Done = len(page) < limit
-	return from, nil
+	return ids, last, err
 }

@@ -314,7 +314,7 @@ func (r *faultRun) farAtTheEnd() map[string]string {
 // known are the names at the top that are no conflict files.
 func (r *faultRun) known() (names []string) {
 	for i := range faultRounds {
-		for _, kind := range []string{"w", "far", "shared", "link", "both", "busy", "lost"} {
+		for _, kind := range []string{"w", "far", "shared", "link", "both", "busy", "lost", "rot"} {
 			names = append(names, fmt.Sprintf("%s%d", kind, i))
 		}
 	}
@@ -323,7 +323,22 @@ func (r *faultRun) known() (names []string) {
 
 // scenario passes every fault point.
 func (r *faultRun) scenario() []faultStep {
-	return slices.Concat(r.firstContact(), r.localWork(), r.farWork(), r.bothWork(), r.moreLocalWork(), r.restoreWork())
+	return slices.Concat(r.firstContact(), r.localWork(), r.farWork(), r.bothWork(), r.moreLocalWork(), r.restoreWork(), r.rotWork())
+}
+
+// rotWork has a bit of a stored copy flip, and the copy repaired.
+func (r *faultRun) rotWork() []faultStep {
+	there, text := r.behind(r.name("rot")), "good bytes"
+	return []faultStep{
+		r.puts("rot", "", text),
+		r.syncs(),
+		once("a bit flips", func() error { return flip(there) }),
+		{"repair", func() bool {
+			now, err := os.ReadFile(there)
+			return err != nil || string(now) != text
+		}, func() error { return r.tries("verify", "--repair", r.path(r.name("rot"))) }},
+		r.syncs(),
+	}
 }
 
 // firstContact reads what is at the endpoint, part by part and whole.

@@ -17,7 +17,10 @@ import (
 // syncCall is one run that somebody waits for.
 type syncCall struct {
 	rescan, allowDeletes bool
-	done                 chan error // cap 1
+	asked                bool // somebody waits for it
+	// also is done in the cycle before anything is taken in; nil: nothing is.
+	also func(ctx context.Context, ep remote.Endpoint) error
+	done chan error // cap 1
 }
 
 // turn runs one cycle unless the leg is paused, answers the call, and says when
@@ -27,6 +30,7 @@ func (l *leg) turn(ctx context.Context, call *syncCall) time.Duration {
 	if !asked {
 		call = &syncCall{done: make(chan error, 1)}
 	} else {
+		call.asked = true
 		l.setDue()
 	}
 	cctx, cancel := context.WithCancel(ctx)
@@ -45,6 +49,7 @@ func (l *leg) turn(ctx context.Context, call *syncCall) time.Duration {
 	l.mu.Lock()
 	l.busy = true
 	due := l.due || !l.started
+	rests := l.started && l.due && call.also == nil && !call.asked
 	l.due = false
 	l.mu.Unlock()
 
@@ -52,6 +57,9 @@ func (l *leg) turn(ctx context.Context, call *syncCall) time.Duration {
 		l.news.begin()
 	}
 	again, err := l.cycle(cctx, due, call)
+	if rests && err == nil && !again {
+		l.verifyTreeIfDue(cctx)
+	}
 
 	l.mu.Lock()
 	l.busy, l.working, l.started, l.lastErr = false, false, true, err
@@ -121,6 +129,9 @@ func (l *leg) cycle(ctx context.Context, due bool, call *syncCall) (again bool, 
 		return false, err
 	}
 	err = l.lookBack(ctx, ep)
+	if err == nil && call.also != nil {
+		err = call.also(ctx, ep)
+	}
 	if err == nil && (due || l.caps.Push || l.caps.Feed) {
 		err = l.pull(ctx, ep, call.rescan)
 	}

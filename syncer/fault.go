@@ -17,6 +17,7 @@ const (
 	faultWelcomed = "syncer.list.committed"  // a part of it is
 	faultApply    = "syncer.apply.commit"    // changes of the endpoint are about to be committed to the drive
 	faultApplied  = "syncer.apply.committed" // they are
+	faultMended   = "syncer.mend.stored"     // a damaged copy is replaced, its base is of the damaged one
 )
 
 // written are the operations that write at an endpoint, but for OpRelease, which takes an archive between two of them.
@@ -38,7 +39,7 @@ func pointsOf(prefix string) map[plan.OpKind]string {
 
 // FaultPoints names the points of package fault that this package passes.
 func FaultPoints() []string {
-	out := []string{faultBased, faultSent, faultLookBack, faultObserved, faultCursor, faultListed, faultWelcomed, faultApply, faultApplied}
+	out := []string{faultBased, faultSent, faultLookBack, faultObserved, faultCursor, faultListed, faultWelcomed, faultApply, faultApplied, faultMended}
 	for _, k := range written {
 		out = append(out, faultBefore[k], faultAfter[k])
 	}

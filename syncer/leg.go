@@ -56,6 +56,7 @@ type leg struct {
 	fetches  refreshes    // new versions on their way
 	tidied   tidied       // the trash of the endpoint
 	news     news         // what others are told of its work
+	treeDue  int64        // when all of the endpoint may be looked at again; the cycle's own
 
 	mu       sync.Mutex
 	conduit  cache.Conduit

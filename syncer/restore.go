@@ -89,6 +89,7 @@ func (e *Engine) Restore(ctx context.Context, r RestoreRequest, told func(done, 
 // came counts the bytes that come, and tells of them.
 type came struct {
 	told  func(done, total int64)
+	who   string // the command that fetches; "": vdfs restore
 	total int64
 	mu    sync.Mutex
 	done  int64
@@ -410,7 +411,7 @@ func (e *Engine) stage(ctx context.Context, v Version, p *came) (*cache.Stage, e
 	if err != nil {
 		return nil, err
 	}
-	s, err := e.Cache.Stage(v.Size, cache.Reader{Program: "vdfs restore", Kind: "vdfs"})
+	s, err := e.Cache.Stage(v.Size, cache.Reader{Program: cmp.Or(p.who, "vdfs restore"), Kind: "vdfs"})
 	if err != nil {
 		return nil, errors.Join(err, r.Close())
 	}

@@ -93,7 +93,9 @@ func (e *Engine) Fetch(
 	if err != nil {
 		return nil, 0, fmt.Errorf("fetch node %d: %w", ino, err)
 	}
-	slices.SortStableFunc(list, func(a, b holder) int { return cmp.Compare(a.among(shunned), b.among(shunned)) })
+	slices.SortStableFunc(list, func(a, b holder) int {
+		return cmp.Or(cmp.Compare(a.among(shunned), b.among(shunned)), cmp.Compare(a.doubtful(), b.doubtful()))
+	})
 	err = errNoCopy
 	for _, h := range list {
 		r, rerr := h.read(ctx, off, n)
@@ -380,6 +382,14 @@ func (e *Engine) Holds(ctx context.Context, ino cache.Ino, version uint64, h cac
 	return false, fmt.Errorf("prove node %d: %w", ino, err)
 }
 
+// doubtful is 1 for a copy whose proof was withdrawn, or was never given though its hash is known; else 0.
+func (h holder) doubtful() int {
+	if h.binding.Hash.Known() && h.binding.Proof == 0 {
+		return 1
+	}
+	return 0
+}
+
 // proved: the endpoint has proved the hash of what the base says.
 func (h holder) proved() bool {
 	return h.binding.Hash.Known() && remote.Proof(h.binding.Proof) >= remote.ProofStrong
@@ -411,21 +421,30 @@ func (h holder) prove(ctx context.Context, want cache.Hash) error {
 	if !want.Known() || h.binding.Hash == want && h.proved() {
 		return nil
 	}
-	n, err := ep.Verify(ctx, addr, blakeOf(want), now.Size, remote.ProofStrong)
-	if err != nil {
-		return err
+	r := remote.Validate(ctx, ep, validation(addr, now, want))
+	if r.Err != nil {
+		return r.Err
 	}
-	return h.l.recordProof(h.binding, want, n)
+	return h.l.recordProof(h.binding, want, r.Proof)
 }
 
 // recordProof keeps a proof with the base it was given for.
 func (l *leg) recordProof(b cache.Binding, h cache.Hash, p remote.Proof) error {
 	return l.e.Cache.Update(l.id, func(tx *cache.Tx) error {
-		now, ok, err := tx.Binding(b.ID)
-		if err != nil || !ok || now.Content != b.Content || now.LocalVersion != b.LocalVersion {
-			return errors.Join(err, errOvertaken)
+		ok, err := keepProof(tx, b, h, p)
+		if err == nil && !ok {
+			err = errOvertaken
 		}
-		now.Hash, now.Proof, now.Verified = h, int(p), tx.Now()
-		return tx.PutBinding(&now)
+		return err
 	})
+}
+
+// keepProof is recordProof in a transaction; false: the base is another by now.
+func keepProof(tx *cache.Tx, b cache.Binding, h cache.Hash, p remote.Proof) (bool, error) {
+	now, ok, err := tx.Binding(b.ID)
+	if err != nil || !ok || now.Content != b.Content || now.LocalVersion != b.LocalVersion {
+		return false, err
+	}
+	now.Hash, now.Proof, now.Verified = h, int(p), tx.Now()
+	return true, errors.Join(tx.PutBinding(&now), tx.ClearDamage(b.ID, 0))
 }

@@ -22,14 +22,16 @@ const (
 // ConduitStatus is a conduit as it stands: the worst of its legs, and what they have to do together.
 type ConduitStatus struct {
 	cache.Conduit
-	At            string // directory of the drive
-	ReadOnly      bool   // programs change nothing there
-	Rules         []cache.Rule
-	KeepExtra     bool        // the target of replicate keeps what the drive does not have
-	Legs          []LegStatus // source first
-	State         string
-	Message       string // why it is in this state, in words
-	Verification  string // of the last generation
+	At           string // directory of the drive
+	ReadOnly     bool   // programs change nothing there
+	Rules        []cache.Rule
+	KeepExtra    bool        // the target of replicate keeps what the drive does not have
+	Legs         []LegStatus // source first
+	State        string
+	Message      string // why it is in this state, in words
+	Verification string // of the last generation
+	// Tree is the last look at all of its endpoints: the oldest of those that went well, and the first result that was none.
+	Tree          cache.TreeCheck
 	NextSync      time.Time
 	PendingLocal  int64
 	PendingRemote int64
@@ -50,6 +52,7 @@ type LegStatus struct {
 	PendingRemote int64
 	Conflicts     int64
 	Errors        int64
+	Damaged       int64 // copies that were found to be
 }
 
 // Noticer is an endpoint with something to tell a person, such as a limit it met.
@@ -71,6 +74,10 @@ func (e *Engine) Status() ([]ConduitStatus, error) {
 		if err != nil {
 			return err
 		}
+		damaged, err := tx.CountDamage()
+		if err != nil {
+			return err
+		}
 		for _, cd := range all {
 			s := ConduitStatus{Conduit: cd, State: StateIdle}
 			if cd.Drift > 0 {
@@ -80,8 +87,13 @@ func (e *Engine) Status() ([]ConduitStatus, error) {
 			if err != nil {
 				return err
 			}
-			for _, row := range legs {
-				l := LegStatus{Endpoint: row.Endpoint, Role: row.Role, State: StateIdle}
+			for i, row := range legs {
+				tree, err := tx.TreeCheck(row.ID)
+				if err != nil {
+					return err
+				}
+				s.addTree(tree, i == 0)
+				l := LegStatus{Endpoint: row.Endpoint, Role: row.Role, State: StateIdle, Damaged: damaged[row.ID]}
 				l.count(row.ID, counts, open)
 				note, err := e.legState(tx, row, cd, &l)
 				if err != nil {
@@ -101,6 +113,18 @@ func (e *Engine) Status() ([]ConduitStatus, error) {
 		return nil
 	})
 	return out, err
+}
+
+// addTree adds the last look at all of one endpoint.
+func (s *ConduitStatus) addTree(c cache.TreeCheck, first bool) {
+	if first {
+		s.Tree = c
+		return
+	}
+	s.Tree.Checked, s.Tree.Verified = min(s.Tree.Checked, c.Checked), min(s.Tree.Verified, c.Verified)
+	if s.Tree.Result == cache.TreeVerified {
+		s.Tree.Result = c.Result
+	}
 }
 
 func (s *LegStatus) count(leg cache.LegID, counts []cache.ItemCount, open []cache.ConflictRow) {
@@ -153,6 +177,8 @@ func (e *Engine) legState(tx *cache.Tx, row cache.Leg, cd cache.Conduit, s *LegS
 			s.State, s.Message = StateError, l.lastErr.Error()
 		case len(shut) > 0:
 			s.State, s.Message = StateAttention, shutMessage(shut)
+		case s.Damaged > 0:
+			s.State, s.Message = StateAttention, fmt.Sprintf("%d of the copies there are damaged; `vdfs errors` names them, `vdfs verify --repair` repairs them", s.Damaged)
 		case l.busy && l.working || !row.Contact || s.PendingLocal+s.PendingRemote > 0:
 			s.State = StateSyncing
 		}

@@ -70,7 +70,7 @@ func TestVerbsWithoutADaemonSaySo(t *testing.T) {
 	t.Parallel()
 	for _, line := range []string{
 		"status", "status --json", "ls", "sync", "queue", "errors", "history", "conflicts", "conduit list", "pause", "resume", "events", "events --follow", "metrics", "metrics --json", "status --watch",
-		"adopt /nowhere", "adopt /nowhere /elsewhere", "pins", "du", "redundancy --json", "du /nowhere", "redundancy /nowhere", "online /nowhere", "exclude /nowhere", "info /nowhere", "pin /nowhere", "offload /nowhere", "status /nowhere", "unmount /nowhere", "doctor", "conflicts show /nowhere", "restore /nowhere", "restore /nowhere --list", "history --releases",
+		"adopt /nowhere", "adopt /nowhere /elsewhere", "pins", "du", "redundancy --json", "du /nowhere", "redundancy /nowhere", "online /nowhere", "exclude /nowhere", "info /nowhere", "pin /nowhere", "offload /nowhere", "status /nowhere", "unmount /nowhere", "doctor", "conflicts show /nowhere", "restore /nowhere", "restore /nowhere --list", "history --releases", "verify", "verify /nowhere --repair",
 	} {
 		t.Run(line, func(t *testing.T) {
 			t.Parallel()
@@ -96,7 +96,7 @@ func TestHelpListsExactlyTheVerbsThatWork(t *testing.T) {
 	}
 	want := []string{
 		"adopt", "completion", "conduit", "config", "conflicts", "doctor", "du", "errors", "events", "exclude", "fetch", "help", "history", "info", "ls", "metrics", "mount",
-		"offload", "online", "pause", "pin", "pins", "queue", "redundancy", "restore", "resume", "service", "status", "sync", "unmount", "unpin", "version", "why",
+		"offload", "online", "pause", "pin", "pins", "queue", "redundancy", "restore", "resume", "service", "status", "sync", "unmount", "unpin", "verify", "version", "why",
 	}
 	if !slices.Equal(verbs, want) {
 		t.Errorf("got  %v\nwant %v", verbs, want)

@@ -362,6 +362,14 @@ func (a *app) conduitText(c control.ConduitStatus) string {
 		line("next look", "%s", ago(a.Now(), *c.NextSync))
 	}
 	line("generation", "%d %s", c.Generation, c.Verification)
+	switch tree := since(a.Now(), c.TreeVerified); c.TreeVerification {
+	case "":
+		line("verified", "not as a whole yet")
+	case "verified":
+		line("verified", "as a whole %s", tree)
+	default:
+		line("verified", "as a whole %s; at the last look %s", tree, strings.TrimPrefix(c.TreeVerification, "failed:"))
+	}
 	line("to do", "%d up, %d down", c.PendingLocal, c.PendingRemote)
 	line("conflicts", "%d", c.Conflicts)
 	line("errors", "%d", c.Errors)

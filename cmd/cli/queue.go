@@ -62,6 +62,13 @@ func (a *app) runQueue(ctx context.Context, stuck string, asJSON bool) error {
 	if err != nil {
 		return err
 	}
+	if stuck != "" {
+		damaged, err := a.damages(ctx, client)
+		if err != nil {
+			return err
+		}
+		items = append(items, damaged...)
+	}
 	if asJSON {
 		return a.printJSON(items)
 	}

@@ -82,7 +82,7 @@ them; changes are written here first and reach the storage in the background.`,
 	}
 	root.AddCommand(
 		a.mount(), a.unmount(), a.status(), a.ls(), a.info(),
-		a.pin(), a.unpin(), a.online(), a.exclude(), a.offload(), a.fetch(), a.adopt(), a.pins(), a.du(), a.redundancy(), a.why(),
+		a.pin(), a.unpin(), a.online(), a.exclude(), a.offload(), a.fetch(), a.adopt(), a.pins(), a.du(), a.redundancy(), a.verify(), a.why(),
 		a.sync(), a.queue(), a.errors(), a.history(), a.events(), a.metrics(), a.conflicts(), a.restore(), a.conduit(),
 		a.pause(), a.resume(), a.config(), a.service(), a.doctor(), a.version(), a.faultPoints(), a.guard(),
 	)

@@ -39,6 +39,8 @@ type FileHandler interface {
 	Redundancy(ctx context.Context, r RedundancyRequest, item func(FileCopies) error) (Redundancy, error)
 	Versions(ctx context.Context, r VersionsRequest) (Versions, error)
 	Restore(ctx context.Context, r RestoreRequest, p Report) (RestoreResult, error)
+	Verify(ctx context.Context, r VerifyRequest, p Report, item func(Finding) error) (Verification, error)
+	Damage(ctx context.Context) ([]Damage, error)
 }
 
 // SyncHandler answers for the work with the endpoints.
@@ -126,6 +128,8 @@ func routeFiles(mux *http.ServeMux, f FileHandler) {
 	items(mux, "POST /v1/redundancy", f.Redundancy)
 	post(mux, "POST /v1/versions", f.Versions)
 	stream(mux, "POST /v1/restore", f.Restore)
+	told(mux, "POST /v1/verify", f.Verify)
+	get(mux, "GET /v1/damage", func(ctx context.Context, _ *http.Request) ([]Damage, error) { return f.Damage(ctx) })
 }
 
 func routeSync(mux *http.ServeMux, s SyncHandler) {

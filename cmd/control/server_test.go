@@ -114,6 +114,15 @@ func (b *backend) Adopt(_ context.Context, r AdoptRequest, p Report) (AdoptResul
 	return AdoptResult{Files: 1, Differ: 2}, b.note(r)
 }
 
+func (b *backend) Verify(_ context.Context, r VerifyRequest, p Report, item func(Finding) error) (Verification, error) {
+	p(Progress{Done: 1, Total: 2, Bytes: true})
+	err := item(Finding{Path: "/f\xff", State: "damaged"})
+	p(Progress{Done: 2, Total: 2, Bytes: true})
+	return Verification{Files: 1, Damaged: 1}, errors.Join(err, b.note(r))
+}
+
+func (b *backend) Damage(context.Context) ([]Damage, error) { return []Damage{{Path: "/f"}}, b.err }
+
 func (b *backend) Versions(_ context.Context, r VersionsRequest) (Versions, error) {
 	return Versions{Versions: []Version{{Version: 1, Path: r.Path}}}, b.note(r)
 }
@@ -305,6 +314,21 @@ func TestItemsComeOneByOneAndThenTheResult(t *testing.T) {
 	b.err = &Error{Code: Refused, Message: "because"}
 	if _, err := Items[PinInfo, None](t.Context(), c, "/v1/pins", None{}, func(PinInfo) error { return nil }); err == nil || !strings.Contains(err.Error(), "because") {
 		t.Errorf("an error after items: %v", err)
+	}
+}
+
+func TestItemsComeWithProgressBetweenThem(t *testing.T) {
+	t.Parallel()
+	c := serve(t, &backend{}, socketPath(t))
+	var lines []string
+	r, err := Told[Finding, Verification](t.Context(), c, "/v1/verify", VerifyRequest{Paths: []Path{"/f"}},
+		func(p Progress) { lines = append(lines, fmt.Sprint(p.Done, " of ", p.Total)) },
+		func(f Finding) error { lines = append(lines, string(f.Path)+" "+f.State); return nil })
+	if want := []string{"1 of 2", "/f\xff damaged", "2 of 2"}; err != nil || !reflect.DeepEqual(lines, want) || r.Damaged != 1 {
+		t.Errorf("%q, %+v, %v", lines, r, err)
+	}
+	if all, err := Get[[]Damage](t.Context(), c, "/v1/damage"); err != nil || len(all) != 1 {
+		t.Errorf("%v, %v", all, err)
 	}
 }
 

@@ -56,6 +56,10 @@ type ConduitStatus struct {
 	KeepExtra bool   `json:"keep_extra"` // see ConduitSpec
 	Drift     int64  `json:"drift"`      // how often what was done at a target that only follows was undone
 
+	// TreeVerified is when all of its storages was last looked at with nothing left to do; null: never.
+	TreeVerified     *time.Time `json:"tree_verified_at"`
+	TreeVerification string     `json:"tree_verification"` // of the last such look: verified, failed:REASON, or "": there was none
+
 	Endpoints     []EndpointStatus `json:"endpoints"` // its storages, the source first
 	Cadence       string           `json:"cadence"`
 	Parallel      int              `json:"parallel_transfers"`
@@ -89,6 +93,7 @@ type EndpointStatus struct {
 	PendingRemote int64      `json:"pending_remote"`
 	Conflicts     int64      `json:"conflicts"`
 	Errors        int64      `json:"errors"`
+	Damaged       int64      `json:"damaged"` // copies that were found to be
 }
 
 // CacheStatus says what the drive keeps here, in bytes. A budget of 0 is none.

@@ -154,6 +154,7 @@ func conduitStatus(c syncer.ConduitStatus) control.ConduitStatus {
 		PolicyConfig: json.RawMessage(c.PolicyConfig), TotalSyncs: c.TotalSyncs, FilesSynced: c.FilesSynced, BytesSent: c.BytesTransferred,
 		LastError: c.LastError, LastErrorAt: when(c.LastErrorAt), Created: time.Unix(0, c.Created).UTC(), Updated: time.Unix(0, c.Updated).UTC(),
 	}
+	s.TreeVerified, s.TreeVerification = when(c.Tree.Verified), c.Tree.Result
 	for _, r := range c.Rules {
 		s.Rules = append(s.Rules, control.Rule(r))
 	}
@@ -161,6 +162,7 @@ func conduitStatus(c syncer.ConduitStatus) control.ConduitStatus {
 		s.Endpoints = append(s.Endpoints, control.EndpointStatus{
 			Endpoint: l.Endpoint, Role: string(l.Role), State: l.State, Message: l.Message, LastSync: when(l.LastSync), NextSync: planned(l.NextSync),
 			PendingLocal: l.PendingLocal, PendingRemote: l.PendingRemote, Conflicts: l.Conflicts, Errors: l.Errors,
+			Damaged: l.Damaged,
 		})
 	}
 	return s

@@ -57,6 +57,16 @@ func (p *parts) status(context.Context) (control.Status, error) {
 		},
 	}
 	err = p.cache.Survey(func(tx *cache.Tx) (err error) {
+		damaged, err := tx.CountDamage()
+		if err != nil {
+			return err
+		}
+		if n := damaged[0]; n > 0 {
+			s.Notes = append(s.Notes, fmt.Sprintf("of %d files what is on this machine is damaged; `vdfs errors` names them, `vdfs verify --repair` repairs them", n))
+			if s.State == "idle" || s.State == "syncing" {
+				s.State = "attention"
+			}
+		}
 		if s.Cache.Dirty, err = tx.DirtyBytes(); err != nil {
 			return err
 		}

@@ -70,3 +70,21 @@ func (s *Store) plant(dir *node, name string, k remote.Kind) *node {
 	s.note(n)
 	return n
 }
+
+// Damage gives a file other bytes of the same number behind the storage's own back, as a disk does whose bits flip: nothing tells
+// that it changed. The Store owns data from now on.
+func (s *Store) Damage(path string, data []byte) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	n := s.root
+	for name := range strings.SplitSeq(path, "/") {
+		if n = s.child(n, name); n == nil {
+			return fmt.Errorf("damage %s: %w", path, remote.ErrNotFound)
+		}
+	}
+	if n.kind != remote.File || len(n.data) != len(data) {
+		return fmt.Errorf("damage %s: %w", path, remote.ErrKind)
+	}
+	n.data = data
+	return nil
+}
