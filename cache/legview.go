@@ -141,10 +141,11 @@ func (tx *Tx) closeRemote(leg LegID, remoteID string, status ItemStatus) error {
 		WHERE leg = ? AND remote_id = ? AND origin = 1 AND status < 6`, status, tx.Now(), leg, remoteID)
 }
 
-// CountGone counts the bound objects that an endpoint has lost and the drive still shows.
+// CountGone counts the bound objects that an endpoint has lost and the drive still shows, but for directories that it keeps for
+// what is ignored in them.
 func (tx *Tx) CountGone(leg LegID) (int64, error) {
 	n, _, err := get(tx, (*row).int, `SELECT count(*) FROM observed o JOIN bindings b ON b.leg = o.leg AND b.remote_id = o.remote_id
-		WHERE o.leg = ? AND o.gone = 1 AND b.dentry IS NOT NULL`, leg)
+		WHERE o.leg = ? AND o.gone = 1 AND o.ignored = 0 AND b.dentry IS NOT NULL`, leg)
 	return n, err
 }
 
@@ -161,8 +162,8 @@ func (tx *Tx) LeavingPage(leg LegID, after BindingID, limit int) ([]Leaving, err
 		FROM bindings b INDEXED BY bindings_gone WHERE b.leg = ? AND b.dentry IS NULL AND b.id > ? ORDER BY b.id LIMIT ?`, leg, after, limit)
 }
 
-// unbound chooses the present objects of a leg's endpoint that are bound to nothing.
-const unbound = ` FROM observed o WHERE o.leg = ?1 AND o.gone = 0 AND NOT EXISTS (SELECT 1 FROM bindings b WHERE b.leg = ?1 AND b.remote_id = o.remote_id)`
+// unbound chooses the present objects of a leg's endpoint that are bound to nothing, but for those that are passed over.
+const unbound = ` FROM observed o WHERE o.leg = ?1 AND o.gone = 0 AND o.ignored = 0 AND NOT EXISTS (SELECT 1 FROM bindings b WHERE b.leg = ?1 AND b.remote_id = o.remote_id)`
 
 // CountUnbound counts the objects of an endpoint that the drive does not have.
 func (tx *Tx) CountUnbound(leg LegID) (int64, error) {
@@ -184,7 +185,7 @@ func (tx *Tx) ObservedListed(leg LegID, remoteID string) error {
 // Awaits reports whether something that a leg's endpoint has in a directory is still to come into the drive.
 func (tx *Tx) Awaits(leg LegID, dir DentryID) (bool, error) {
 	return tx.queryRow(`SELECT 1 FROM bindings p WHERE p.leg = ?1 AND p.dentry = ?2 AND (p.listed = 0 OR EXISTS (SELECT 1 FROM observed o
-		WHERE o.leg = ?1 AND o.parent = p.remote_id AND o.gone = 0 AND NOT EXISTS (SELECT 1 FROM bindings b WHERE b.leg = ?1 AND b.remote_id = o.remote_id)))`,
+		WHERE o.leg = ?1 AND o.parent = p.remote_id AND o.gone = 0 AND o.ignored = 0 AND NOT EXISTS (SELECT 1 FROM bindings b WHERE b.leg = ?1 AND b.remote_id = o.remote_id)))`,
 		func(*row) {}, leg, dir)
 }
 

@@ -2,12 +2,12 @@ package cache
 
 import "fmt"
 
-const observedCols = "leg, remote_id, ident, parent, name, kind, tag, content, hash, size, mtime, mode, target, gone, listed"
+const observedCols = "leg, remote_id, ident, parent, name, kind, tag, content, hash, size, mtime, mode, target, gone, listed, ignored"
 
 func scanObserved(r *row) Observed {
 	return Observed{
 		Leg: LegID(r.int()), RemoteID: r.str(), Ident: r.str(), Parent: r.str(), Name: r.str(), Kind: Kind(r.int()), Tag: r.str(), Content: r.str(),
-		Hash: r.hash(), Size: r.int(), Mtime: r.int(), Mode: uint32(r.int()), Target: r.str(), Gone: r.flag(), Listed: r.flag(),
+		Hash: r.hash(), Size: r.int(), Mtime: r.int(), Mode: uint32(r.int()), Target: r.str(), Gone: r.flag(), Listed: r.flag(), Ignored: r.flag(),
 	}
 }
 
@@ -63,9 +63,10 @@ func (tx *Tx) ObservedChildren(leg LegID, parent, after string, limit int) ([]Ob
 	return list(tx, scanObserved, "SELECT "+observedCols+" FROM observed WHERE leg = ? AND parent = ? AND name > ? AND gone = 0 ORDER BY name LIMIT ?", leg, parent, blob(after), limit)
 }
 
-// ObservedPage reads up to limit rows of a leg, gone ones too, in the order of their remote ids, beginning after one.
+// ObservedPage reads up to limit rows of a leg, gone ones too but none that is passed over, in the order of their remote ids,
+// beginning after one.
 func (tx *Tx) ObservedPage(leg LegID, after string, limit int) ([]Observed, error) {
-	return list(tx, scanObserved, "SELECT "+observedCols+" FROM observed WHERE leg = ? AND remote_id > ? ORDER BY remote_id LIMIT ?", leg, after, limit)
+	return list(tx, scanObserved, "SELECT "+observedCols+" FROM observed WHERE leg = ? AND remote_id > ? AND ignored <= gone ORDER BY remote_id LIMIT ?", leg, after, limit)
 }
 
 // PutFirstObserved is PutObserved for an object of which there never was a row.
@@ -88,8 +89,8 @@ func (tx *Tx) PutObserved(o Observed) error {
 	if o.Kind == Symlink {
 		target = blob(o.Target)
 	}
-	err := tx.exec("INSERT OR REPLACE INTO observed("+observedCols+") VALUES(?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
-		o.Leg, o.RemoteID, o.Ident, o.Parent, blob(o.Name), o.Kind, o.Tag, o.Content, o.Hash, o.Size, o.Mtime, o.Mode, target, o.Gone, o.Listed)
+	err := tx.exec("INSERT OR REPLACE INTO observed("+observedCols+") VALUES(?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
+		o.Leg, o.RemoteID, o.Ident, o.Parent, blob(o.Name), o.Kind, o.Tag, o.Content, o.Hash, o.Size, o.Mtime, o.Mode, target, o.Gone, o.Listed, o.Ignored)
 	if err != nil {
 		return fmt.Errorf("put observed: %w", err)
 	}

@@ -230,6 +230,11 @@ func (tx *Tx) moveRow(src *Entry, parent Ino, name string) error {
 	tx.publish(Change{Ino: from, Parent: from, Name: src.Name})
 	tx.publish(Change{Ino: parent, Parent: parent, Name: name})
 	src.Parent, src.Name, src.LocalOnly = parent, name, local
+	if src.Node.Kind == Dir && src.Node.Place != 0 {
+		if err := tx.Recheck(src.ID); err != nil { // other patterns may fit what is in it
+			return err
+		}
+	}
 	return tx.mark(src.Dentry, src.Node, 0)
 }
 

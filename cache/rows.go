@@ -145,6 +145,7 @@ type (
 		Target      string
 		Gone        bool
 		Listed      bool // of a directory that is not bound: what is in it was seen
+		Ignored     bool // a rule has it passed over; of what is gone: the drive keeps the directory for what is ignored in it
 	}
 
 	// Item is the durable work on one difference.

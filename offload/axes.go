@@ -164,9 +164,12 @@ func (s *State) readSync(tx *cache.Tx, e cache.Entry) error {
 	if err != nil {
 		return err
 	}
-	if (e.LocalOnly || place == 0) && len(items) == 0 {
-		s.Sync = LocalOnly
-		return nil
+	if len(items) == 0 {
+		here, err := staysHere(tx, e, place)
+		if here || err != nil {
+			s.Sync = LocalOnly
+			return err
+		}
 	}
 	if e.Node.Writing {
 		s.Sync = Pending
@@ -181,6 +184,18 @@ func (s *State) readSync(tx *cache.Tx, e cache.Entry) error {
 		}
 	}
 	return nil
+}
+
+// staysHere reports whether a name that no work is left for is known to no endpoint of its place.
+func staysHere(tx *cache.Tx, e cache.Entry, place cache.PlaceID) (bool, error) {
+	if e.LocalOnly || place == 0 {
+		return true, nil
+	}
+	if e.Node.Kind == cache.Dir && e.Node.Place != place {
+		return false, nil // the directory of another place
+	}
+	bound, err := tx.BindingsOf(e.ID)
+	return len(bound) == 0, err
 }
 
 // syncOf is what one open item says. An attempt that will be repeated by itself is still pending.

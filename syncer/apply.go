@@ -18,6 +18,9 @@ const (
 // apply carries out one operation on the drive or the base, in the step's transaction.
 func (t *step) apply(op plan.Op) error {
 	t.dirs.forget(op)
+	if op.Kind != plan.OpCreateLocal {
+		t.forgetRules()
+	}
 	switch op.Kind {
 	case plan.OpCreateLocal:
 		return t.createLocal(op)

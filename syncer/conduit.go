@@ -40,11 +40,12 @@ type Spec struct {
 	KeepExtra            bool         // replicate: the target keeps what the source does not have, or not any more
 	Parallel             int          // copies at once; 0: the default
 	Bandwidth            int64        // bytes a second, up and down; 0: no limit
+	UseIndexRules        *bool        // nil: what rules ignore is left out
 }
 
 // settings are what of a spec can be changed later.
 func (s Spec) settings() Settings {
-	out := Settings{Rules: &s.Rules}
+	out := Settings{Rules: &s.Rules, UseIndexRules: s.UseIndexRules}
 	if s.Strategy != "" {
 		out.Strategy = &s.Strategy
 	}
@@ -150,7 +151,13 @@ func (e *Engine) CreateConduit(ctx context.Context, s Spec) (cache.Conduit, erro
 	if err != nil {
 		return cache.Conduit{}, err
 	}
-	if err := e.Cache.Update(0, d.create); err != nil {
+	err = e.Cache.Update(0, func(tx *cache.Tx) error {
+		if err := d.create(tx); err != nil || d.cd.UseIndexRules {
+			return err
+		}
+		return e.judgeLate(tx)
+	})
+	if err != nil {
 		return d.cd, d.refusal(err)
 	}
 	err = e.reload()

@@ -156,8 +156,12 @@ func (l *leg) listDir(ctx context.Context, id cache.BindingID) error {
 	if err := fault.Point(faultListed); err != nil {
 		return fmt.Errorf("list %s: %w", dir.RemoteName, err)
 	}
+	rules := l.rulesAhead(entries)
 	for first := true; first || len(entries) > 0; first = false {
 		n := min(len(entries), batchSize)
+		if first && rules {
+			n = 1
+		}
 		g := guests{dir.ID, entries[:n], n == len(entries), mtime, told}
 		err := l.welcome(g)
 		if ofOne(err) != nil {
@@ -171,6 +175,11 @@ func (l *leg) listDir(ctx context.Context, id cache.BindingID) error {
 		}
 		fault.Cut(faultWelcomed)
 		entries = entries[n:]
+		if first && rules {
+			if err := l.e.readRules(ctx); err != nil {
+				return err
+			}
+		}
 	}
 	return nil
 }
@@ -353,6 +362,12 @@ func (t *step) remember(rid string, d plan.Decision) error {
 		return err
 	}
 	if !ok || d.Wait == nil && len(d.Ops) == 0 { // what is kept without being bound is seen again and again
+		if ok && o.Gone && !o.Ignored { // its directory stays here for what is ignored in it
+			o.Ignored = true
+			if err := t.tx.PutObserved(o); err != nil {
+				return err
+			}
+		}
 		return t.tx.FinishRemote(t.l.id, rid)
 	}
 	if err := t.tx.EnsureRemote(t.l.id, rid, o.Name, remoteOperation(o, d)); err != nil {

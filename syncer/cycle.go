@@ -132,6 +132,9 @@ func (l *leg) cycle(ctx context.Context, due bool, call *syncCall) (again bool, 
 	if err == nil && call.also != nil {
 		err = call.also(ctx, ep)
 	}
+	if err == nil {
+		err = l.settleRules(ctx)
+	}
 	if err == nil && (due || l.caps.Push || l.caps.Feed) {
 		err = l.pull(ctx, ep, call.rescan)
 	}

@@ -20,6 +20,7 @@ type Settings struct {
 	KeepExtra         *bool         // see Spec
 	Parallel          *int
 	Bandwidth         *int64
+	UseIndexRules     *bool // what rules ignore is left out
 }
 
 // apply checks the settings and writes them into a conduit. Rules are returned in the form that is stored.
@@ -48,6 +49,9 @@ func (s Settings) apply(cd *cache.Conduit) (rules []cache.Rule, err error) {
 		if err := keepExtra(cd, *s.KeepExtra); err != nil {
 			return nil, err
 		}
+	}
+	if s.UseIndexRules != nil {
+		cd.UseIndexRules = *s.UseIndexRules
 	}
 	if s.Rules == nil {
 		return nil, nil
@@ -129,6 +133,9 @@ func (e *Engine) EditConduit(name string, change Edit) (cache.Conduit, error) {
 		}
 		if err == nil {
 			err = tx.UpdateConduit(cd)
+		}
+		if err == nil && change.UseIndexRules != nil {
+			err = e.lookAtAll(tx, cd)
 		}
 		if err != nil {
 			return err

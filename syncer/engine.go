@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -14,6 +15,7 @@ import (
 
 	"vdfs/cache"
 	"vdfs/cache/event"
+	"vdfs/internal/ignore"
 	"vdfs/syncer/remote"
 	"vdfs/syncer/remote/paced"
 )
@@ -46,6 +48,11 @@ type Options struct {
 	// 0: 30 days; a tenth of what is free there, at most 20 GiB.
 	TrashKept time.Duration
 	TrashMost int64
+	// Ignore are the lists of patterns that hold in every place, the strongest last. Ignore files are stronger.
+	Ignore []*ignore.List
+	// Late is set while a name alone does not tell that something is never sent, so that the cache must not judge by it: a
+	// conduit takes all there is, or a pattern brings names back. nil: nobody asks.
+	Late *atomic.Bool
 	// Merge merges two changes of a text that both sides had; false: they cannot be. nil: nothing is merged.
 	Merge func(base, ours, theirs []byte) ([]byte, bool)
 	// UID and GID own what arrives from endpoints.
@@ -85,6 +92,9 @@ func (o *Options) defaults() {
 	if o.Transfers == 0 {
 		o.Transfers = 8
 	}
+	if o.Late == nil {
+		o.Late = new(atomic.Bool)
+	}
 	if o.Contains == nil {
 		o.Contains = below
 	}
@@ -104,6 +114,7 @@ type Engine struct {
 
 	transfers transfers
 	states    states // that were told of
+	ignores   ignores
 
 	making sync.Mutex // held while a conduit is made: its endpoints are looked at before its rows are written
 
@@ -120,6 +131,9 @@ func New(o Options) (*Engine, error) {
 	o.defaults()
 	e := &Engine{Options: o, log: o.Logger, legs: map[cache.LegID]*leg{}, transfers: make(transfers, o.Transfers), changed: make(chan struct{}, 1)}
 	if err := e.loadPause(); err != nil {
+		return nil, err
+	}
+	if err := e.loadIgnores(); err != nil {
 		return nil, err
 	}
 	return e, e.reload()
@@ -202,6 +216,7 @@ func (e *Engine) reload() error {
 	for _, c := range conduits {
 		byID[c.ID] = c
 	}
+	e.Late.Store(e.rulebook().negates() || slices.ContainsFunc(conduits, func(c cache.Conduit) bool { return !c.UseIndexRules }))
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.setRates(conduits)

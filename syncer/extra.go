@@ -129,6 +129,11 @@ func (b *batch) extras(page []cache.Observed, hold bool) (jobs []job, err error)
 			if err != nil {
 				continue // it was left alone when its turn came
 			}
+			if d.Wait != nil {
+				if err := b.l.meetAgainIn(tx, d.Wait.On); err != nil {
+					return err
+				}
+			}
 			w := firstWrite(d)
 			if !removesExtra(w.Op) && (d.Wait == nil || d.Wait.Reason != plan.WaitChild) {
 				continue

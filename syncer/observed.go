@@ -14,6 +14,9 @@ import (
 // transactions of bounded size, until a pass over all of it changes nothing.
 func (l *leg) applyObserved(ctx context.Context, c *counts) error {
 	for {
+		if err := l.rulesFirst(ctx, c); err != nil {
+			return err
+		}
 		before := c.Applied
 		learned := false
 		err := l.observedPages(ctx, func(page []cache.Observed) error {
@@ -151,10 +154,13 @@ func (t *step) take(o cache.Observed) ([]lack, error) {
 	switch {
 	case err != nil:
 		return nil, err
-	case t.hold && o.Gone:
+	case t.hold && o.Gone && !o.Ignored:
 		return nil, t.holdBack(o, it)
 	case it.Status == cache.ItemError && !it.Due(t.now):
 		return nil, nil
+	}
+	if over, err := t.passOver(o); err != nil || over {
+		return nil, err
 	}
 	d, err := t.turn(o.RemoteID)
 	return lacks(o.RemoteID, d), err

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"vdfs/cache"
+	"vdfs/internal/ignore"
 	"vdfs/syncer/plan"
 	"vdfs/syncer/remote"
 )
@@ -110,6 +111,7 @@ func (p *preview) close() (err error) {
 // level is one directory on all sides.
 type level struct {
 	path  string
+	rules *ignore.Dir     // nil: nothing is ignored
 	drive cache.Ino       // 0: the drive does not have it
 	dirs  []remote.ItemID // by end; "": it does not have it
 }
@@ -147,6 +149,10 @@ func (p *preview) run(ctx context.Context) error {
 		}
 		top.dirs = append(top.dirs, st.Root)
 	}
+	book := p.e.rulebook()
+	if p.d.cd.UseIndexRules {
+		top.rules = ignore.Root(slices.Concat(book.everywhere, []*ignore.List{book.files[top.drive].list})...)
+	}
 	for todo := []level{top}; len(todo) > 0; {
 		last := len(todo) - 1
 		at := todo[last]
@@ -169,6 +175,9 @@ func (p *preview) compare(ctx context.Context, at level) (below []level, err err
 	sides := map[string][]*thing{} // by name: the drive and the ends
 	put := func(i int, things map[string]*thing) {
 		for name, t := range things {
+			if at.rules != nil && at.rules.Match(name, t.kind == cache.Dir) != nil {
+				continue
+			}
 			if sides[name] == nil {
 				sides[name] = make([]*thing, len(p.ends)+1)
 			}
@@ -184,11 +193,14 @@ func (p *preview) compare(ctx context.Context, at level) (below []level, err err
 		put(i+1, there)
 	}
 	for _, name := range slices.Sorted(maps.Keys(sides)) {
-		at := path.Join(at.path, name)
-		if err := p.weigh(ctx, at, sides[name]); err != nil {
+		full := path.Join(at.path, name)
+		if err := p.weigh(ctx, full, sides[name]); err != nil {
 			return nil, err
 		}
-		if next, ok := descend(at, sides[name]); ok {
+		if next, ok := descend(full, sides[name]); ok {
+			if at.rules != nil {
+				next.rules = at.rules.Enter(name, p.e.rulebook().files[next.drive].list)
+			}
 			below = append(below, next)
 		}
 	}
@@ -236,7 +248,7 @@ func (p *preview) inDrive(ctx context.Context, dir cache.Ino) (map[string]*thing
 		}
 		for _, e := range page {
 			after = e.ID
-			if e.LocalOnly || e.Node.Kind.Special() || e.Node.Kind == cache.Dir && e.Node.Place != n.Place {
+			if e.LocalOnly && p.d.cd.UseIndexRules || e.Node.Kind.Special() || e.Node.Kind == cache.Dir && e.Node.Place != n.Place {
 				continue
 			}
 			out[e.Name] = &thing{kind: e.Node.Kind, size: e.Node.Size, target: e.Node.Target, hash: e.Node.Hash, end: -1, node: e.Node}

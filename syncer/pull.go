@@ -78,13 +78,17 @@ func (l *leg) takeIn(ctx context.Context, ep remote.Endpoint, batch remote.Batch
 			return err
 		}
 	}
-	if err := l.recordChanges(items); err != nil {
+	back, err := l.recordChanges(items)
+	if err != nil {
 		return err
 	}
 	if batch.Full && !batch.More && l.caps.Feed {
 		if err := scan.all(); err != nil {
 			return err
 		}
+	}
+	for _, id := range back {
+		scan.push(id, true)
 	}
 	slices.SortStableFunc(scan.hints, func(a, b hint) int { return cmp.Compare(a.depth(), b.depth()) })
 	return scan.run(ctx)
@@ -106,15 +110,16 @@ func (s *scanner) all() error {
 	})
 }
 
-// recordChanges records itemised changes in transactions of bounded size.
-func (l *leg) recordChanges(changes []remote.Change) error {
+// recordChanges records itemised changes in transactions of bounded size, and returns the directories that were taken for gone.
+func (l *leg) recordChanges(changes []remote.Change) (back []string, err error) {
 	for len(changes) > 0 {
 		n := min(len(changes), batchSize)
 		part := changes[:n]
 		changes = changes[n:]
+		var r *recorder
 		err := l.e.Cache.Update(l.id, func(tx *cache.Tx) error {
 			l.told.Add(1)
-			r := l.recorder(tx, nil)
+			r = l.recorder(tx, nil)
 			for _, c := range part {
 				if err := r.change(c); err != nil {
 					return err
@@ -123,10 +128,11 @@ func (l *leg) recordChanges(changes []remote.Change) error {
 			return nil
 		})
 		if err != nil {
-			return fmt.Errorf("record changes: %w", err)
+			return nil, fmt.Errorf("record changes: %w", err)
 		}
+		back = append(back, r.back...)
 	}
-	return nil
+	return back, nil
 }
 
 // change records one itemised change of an endpoint with ids.
@@ -314,7 +320,11 @@ func (l *leg) beforeScan(id string) (addr remote.ItemID, listed bool, err error)
 			return err
 		}
 		b, ok, err := tx.BindingOfRemote(l.id, id)
-		listed = !ok || b.Listed
+		if listed = b.Listed; err != nil || ok {
+			return err
+		}
+		o, _, err := tx.Observed(l.id, id)
+		listed = !o.Ignored // what is in it is nobody's business
 		return err
 	})
 	return addr, listed, err
@@ -389,7 +399,7 @@ func (l *leg) recordListing(ctx context.Context, dir string, c *comparison) (dir
 	if err := r.allGone(ctx, dir, missing); err != nil {
 		return nil, fmt.Errorf("record listing: %w", err)
 	}
-	return r.dirs, nil
+	return append(r.dirs, r.back...), nil
 }
 
 // lookupDir is the id of the directory at an address of the endpoint, "" when none is known there.

@@ -16,6 +16,7 @@ import (
 
 	"vdfs/cache"
 	"vdfs/internal/fault"
+	"vdfs/internal/ignore"
 	"vdfs/syncer/remote"
 	"vdfs/syncer/remote/faulty"
 	"vdfs/syncer/remote/memory"
@@ -35,6 +36,8 @@ type rig struct {
 	clock  time.Time     // it stands still there; zero: it is the one on the wall
 	rests  bool          // changes rest as long as in any drive
 	merge  func(base, ours, theirs []byte) ([]byte, bool)
+	ignore []*ignore.List
+	late   atomic.Bool
 }
 
 // flavour is a kind of endpoint that the engine has to get along with.
@@ -153,7 +156,7 @@ func (r *rig) open() {
 	r.t.Helper()
 	o := cache.Options{
 		Dir: r.dir, Device: "test", QuietMin: 1, QuietMax: 1, Clock: r.now,
-		LocalOnly: func(name string) bool { return strings.HasSuffix(name, "~") },
+		LocalOnly: func(name string) bool { return !r.late.Load() && strings.HasSuffix(name, "~") },
 	}
 	if r.rests {
 		o.QuietMin, o.QuietMax = 0, 0
@@ -162,7 +165,7 @@ func (r *rig) open() {
 	r.must(err)
 	r.c = c
 	r.e, err = New(Options{
-		Cache: c, Device: "test", Logger: slog.New(slog.DiscardHandler), Clock: r.now, Merge: r.merge,
+		Cache: c, Device: "test", Logger: slog.New(slog.DiscardHandler), Clock: r.now, Merge: r.merge, Ignore: r.ignore, Late: &r.late,
 		Open: func(_ context.Context, endpoint string, _ cache.Leg) (remote.Endpoint, error) {
 			var i int
 			if _, err := fmt.Sscanf(endpoint, "mem:%d", &i); err != nil {
@@ -313,6 +316,9 @@ func (r *rig) pending() string {
 				return err
 			}
 			for _, o := range rows {
+				if o.Ignored {
+					continue // a directory that is here for what is ignored in it
+				}
 				fmt.Fprintf(&out, "observed leg %d %+v\n", l.id, o)
 			}
 			un, err := tx.UnlistedBindings(l.id, 0, 10)

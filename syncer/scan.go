@@ -83,7 +83,7 @@ func (l *leg) compare(tx *cache.Tx, dir string, entries []remote.Entry, dirs boo
 		}
 	}
 	err := l.children(tx, dir, func(o cache.Observed) bool {
-		if dirs && o.Kind == cache.Dir {
+		if dirs && o.Kind == cache.Dir && !o.Ignored {
 			c.dirs = append(c.dirs, o.RemoteID)
 		}
 		i, ok := at[o.Name]
@@ -123,6 +123,9 @@ type recorder struct {
 	dirs []string
 	// made are the ids that were given out for this listing: nobody knows anything of those.
 	made map[string]bool
+	// back collects directories that were taken for gone: what is in them has to be seen again.
+	back []string
+	v    *views
 }
 
 func (l *leg) recorder(tx *cache.Tx, listed []remote.Entry) *recorder {
@@ -229,12 +232,24 @@ func (r *recorder) put(o cache.Observed) error {
 		if r.l.same(*half, o) {
 			return r.agreed(b, o)
 		}
-	} else if !r.meet(o) {
-		return nil
+		if half.Parent != o.Parent || half.Name != o.Name {
+			if over, err := r.passesOver(o); err != nil {
+				return err
+			} else if over {
+				return r.leaves(o.RemoteID)
+			}
+		}
+	} else if meet, err := r.meet(&o); err != nil || !meet {
+		return err
 	}
 	if old, ok, err := r.tx.Observed(r.l.id, o.RemoteID); err != nil {
 		return err
 	} else if ok {
+		if old.Gone && bound {
+			if back, err := r.comesBack(o); err != nil || !back {
+				return err
+			}
+		}
 		if o.Listed = old.Listed && !bound; old == o {
 			return nil
 		}
@@ -242,29 +257,67 @@ func (r *recorder) put(o cache.Observed) error {
 	return r.news(o)
 }
 
-// meet takes note of an object that is not bound; false: most likely it is ours, and when that is found out its directory is
-// listed again.
-func (r *recorder) meet(o cache.Observed) bool {
-	if r.l.unclear.has(spot{o.Parent, o.Name}) {
-		return false
+// comesBack tells whether what was taken for gone can be there again, as it cannot in a directory that still is gone.
+func (r *recorder) comesBack(o cache.Observed) (bool, error) {
+	dir, err := r.l.object(r.tx, o.Parent)
+	if err != nil || dir != nil && dir.Gone {
+		return false, err
 	}
 	if o.Kind == cache.Dir {
+		r.back = append(r.back, o.RemoteID)
+	}
+	return true, nil
+}
+
+// leaves records of a bound object that it moved to where nobody is to look: for the drive it is gone.
+func (r *recorder) leaves(id string) error {
+	now, err := r.l.object(r.tx, id)
+	if err != nil || now == nil {
+		return err
+	}
+	return r.gone(id, now.Parent)
+}
+
+func (r *recorder) passesOver(o cache.Observed) (bool, error) {
+	if r.v == nil || r.v.tx != r.tx {
+		v, err := r.l.views(r.tx)
+		if err != nil {
+			return false, err
+		}
+		r.v = v
+	}
+	return r.v.passesOver(o)
+}
+
+// meet takes note of an object that is not bound; false: most likely it is ours, and when that is found out its directory is
+// listed again.
+func (r *recorder) meet(o *cache.Observed) (bool, error) {
+	if r.l.unclear.has(spot{o.Parent, o.Name}) {
+		return false, nil
+	}
+	over, err := r.passesOver(*o)
+	if o.Ignored = over; o.Kind == cache.Dir && !over {
 		r.dirs = append(r.dirs, o.RemoteID)
 	}
-	return true
+	return true, err
 }
 
 // first records an object of which nobody has heard before.
 func (r *recorder) first(o cache.Observed) error {
-	if !r.meet(o) {
-		return nil
+	if meet, err := r.meet(&o); err != nil || !meet {
+		return err
 	}
-	r.fresh = append(r.fresh, o.RemoteID)
+	if !o.Ignored {
+		r.fresh = append(r.fresh, o.RemoteID)
+	}
 	return r.tx.PutFirstObserved(o)
 }
 
 // news writes down what is to be brought into the drive. What failed before was about another state of the object.
 func (r *recorder) news(o cache.Observed) error {
+	if o.Ignored {
+		return errors.Join(r.tx.PutObserved(o), r.tx.FinishRemote(o.Leg, o.RemoteID))
+	}
 	r.fresh = append(r.fresh, o.RemoteID)
 	return errors.Join(r.tx.PutObserved(o), r.tx.WakeRemote(o.Leg, o.RemoteID))
 }
@@ -384,8 +437,23 @@ func (r *recorder) lose(g lost) error {
 		return err
 	}
 	if !bound {
-		return errors.Join(r.tx.DeleteObserved(r.l.id, o.RemoteID), r.tx.FinishRemote(r.l.id, o.RemoteID))
+		return errors.Join(r.tx.DeleteObserved(r.l.id, o.RemoteID), r.tx.FinishRemote(r.l.id, o.RemoteID), r.letGo(*o))
 	}
 	o.Gone = true
 	return r.news(*o)
+}
+
+// letGo has the directory of an object that was passed over, and is gone, decided anew, and those above it: they may have been
+// kept for it.
+func (r *recorder) letGo(o cache.Observed) error {
+	if !o.Ignored {
+		return nil
+	}
+	p, ok, err := r.tx.BindingOfRemote(r.l.id, o.Parent)
+	for err == nil && ok && (p.Dentry == 0 || releases(r.l.rules())) && p.Parent > 0 {
+		if err = r.tx.EnsureItem(r.l.id, p.ID, p.Dentry); err == nil {
+			p, ok, err = r.tx.Binding(p.Parent)
+		}
+	}
+	return err
 }

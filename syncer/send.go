@@ -21,7 +21,10 @@ func (l *leg) sendLocal(ctx context.Context, ep remote.Endpoint, c *counts) (fai
 		b := &batch{l: l, ep: ep, counts: c}
 		err := l.pages(func(items []cache.Item) error {
 			begun := time.Now()
-			err := b.run(ctx, items)
+			err := l.settleRules(ctx)
+			if err == nil {
+				err = b.run(ctx, items)
+			}
 			l.makeWay(ctx, time.Since(begun))
 			return err
 		})
@@ -479,6 +482,9 @@ func (b *batch) note(it cache.Item, why string) error {
 func (b *batch) noteWait(it cache.Item, w plan.Wait) error {
 	if w.Reason == plan.WaitDecision {
 		return b.noteAs(it, cache.ItemConflicted, w.Reason.String(), "")
+	}
+	if err := b.l.meetAgain(w.On); err != nil {
+		return err
 	}
 	return b.note(it, w.Reason.String())
 }

@@ -9,6 +9,7 @@ import (
 	"lukechampine.com/blake3"
 
 	"vdfs/cache"
+	"vdfs/internal/ignore"
 	"vdfs/syncer/plan"
 	"vdfs/syncer/remote"
 )
@@ -23,6 +24,10 @@ type views struct {
 	rules    plan.Rules
 	patterns []rule
 	dirs     *dirs // nil: nothing is remembered
+
+	book         *rulebook // nil: nothing is ignored
+	scopes       map[cache.Ino]*ignore.Dir
+	remoteScopes map[string]*ignore.Dir
 }
 
 var _ plan.Views = (*views)(nil)
@@ -31,7 +36,11 @@ func (l *leg) views(tx *cache.Tx) (*views, error) {
 	v := &views{l: l, tx: tx, now: l.e.now()}
 	l.mu.Lock()
 	v.rules, v.patterns = l.decides, l.patterns
+	ignores := l.conduit.UseIndexRules
 	l.mu.Unlock()
+	if ignores {
+		v.book = l.e.rulebook()
+	}
 	root, ok, err := tx.RootBinding(l.id)
 	if err != nil {
 		return nil, err
@@ -93,7 +102,7 @@ func (l *leg) planRemote(o cache.Observed) plan.Remote {
 	return plan.Remote{
 		ID: plan.RemoteID(o.RemoteID), Parent: plan.RemoteID(o.Parent), Name: o.Name, Kind: planKind(o.Kind),
 		Content: o.Content, Hash: hashToken(o.Hash), Size: o.Size,
-		Meta: l.keep(o.Mode, o.Mtime, o.Target), Gone: o.Gone, Parked: l.parked(o.Name),
+		Meta: l.keep(o.Mode, o.Mtime, o.Target), Gone: o.Gone, Parked: l.parked(o.Name), Ignored: o.Ignored,
 	}
 }
 
@@ -279,7 +288,7 @@ func (v *views) local(e cache.Entry) (plan.Local, bool, error) {
 			return out, false, err
 		}
 	}
-	if out.LocalOnly, err = v.localOnly(e); err != nil {
+	if out.LocalOnly, out.Ignored, err = v.localOnly(e); err != nil {
 		return out, false, err
 	}
 	return out, true, v.byPolicy(&out, e)
@@ -291,29 +300,26 @@ func (v *views) ready(d cache.DentryID) (bool, error) {
 	return !ok || it.Due(v.now), err
 }
 
-// localOnly tells whether e, or a directory above it, never leaves this machine.
-func (v *views) localOnly(e cache.Entry) (bool, error) {
+// localOnly tells whether e, or a directory above it, never leaves this machine, and whether that is by a rule that may change.
+func (v *views) localOnly(e cache.Entry) (yes, byRule bool, err error) {
 	for range maxDepth {
-		if e.LocalOnly || e.Node.Kind.Special() {
-			return true, nil
-		}
 		if plan.DentryID(e.ID) == v.root.Dentry || e.Parent == 0 {
-			return false, nil
+			return false, false, nil
 		}
-		if e.Node.Kind == cache.Dir && e.Node.Place != v.l.place {
-			return true, nil // the root of another place
+		if yes, byRule, err = v.staysHere(e); err != nil || yes {
+			return yes, byRule, err
 		}
 		d, err := v.tx.DentryOf(e.Parent)
 		if err != nil {
-			return false, err
+			return false, false, err
 		}
 		n, err := v.tx.Node(d.Ino)
 		if err != nil {
-			return false, err
+			return false, false, err
 		}
 		e = cache.Entry{Dentry: d, Node: n}
 	}
-	return false, errCycle
+	return false, false, errCycle
 }
 
 func (v *views) Remote(id plan.RemoteID) (plan.Remote, bool, error) {

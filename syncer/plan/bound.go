@@ -59,7 +59,7 @@ func (p *planner) onlyRemote(s pair) Decision {
 		return do(disown)
 	}
 	// What is inside goes first; what lives on restores its directories.
-	if d := p.emptied(s.r); !d.idle() {
+	if d, stays := p.emptied(s.r); stays || !d.idle() {
 		return d
 	}
 	del := s.op(OpDeleteRemote)
@@ -71,19 +71,40 @@ func (p *planner) onlyRemote(s pair) Decision {
 	return d
 }
 
-// emptied waits for what is left in a directory of the endpoint.
-func (p *planner) emptied(r Remote) (d Decision) {
+// emptied waits for what is left in a directory of the endpoint. With nothing
+// else in it than what is ignored it stays, unless it only is in the way.
+func (p *planner) emptied(r Remote) (d Decision, stays bool) {
 	if r.Kind != Dir {
-		return d
+		return d, false
 	}
 	p.remoteChildren(r.ID, func(c Remote) bool {
+		if r.Parked == NotParked && p.staysThere(c) {
+			stays = true
+			return true
+		}
 		d = waitFor(WaitChild, p.subjectOfRemote(c))
 		return false
 	})
-	if d.idle() && r.Unlisted {
-		return transit()
+	switch {
+	case !d.idle():
+		return d, false
+	case r.Unlisted:
+		return transit(), false
 	}
-	return d
+	return d, stays
+}
+
+// staysThere reports whether an object of the endpoint is ignored, or a
+// directory that nobody wants and that is there for what is.
+func (p *planner) staysThere(r Remote) bool {
+	if r.Ignored || r.Kind != Dir {
+		return r.Ignored
+	}
+	if b, bound := p.ofRemote(r.ID); bound && !p.pair(b).localGone || !bound && p.role.in {
+		return false
+	}
+	_, stays := p.emptied(r)
+	return stays
 }
 
 // outlivesHere reports whether an object that was deleted in the drive lives on
@@ -157,13 +178,15 @@ func (p *planner) livesOn(s pair) (d Decision) {
 
 // onlyLocalDir deletes an empty directory. What lives on inside and is sent
 // restores its directories when it is decided; what is never sent keeps them
-// by itself.
+// by itself, and what is ignored keeps them here alone.
 func (p *planner) onlyLocalDir(s pair) Decision {
 	var on *Subject
-	keeps := false
+	keeps, ignored := false, false
 	p.localChildren(s.l.ID, func(c Local) bool {
 		b, bound := p.ofDentry(c.ID)
 		switch {
+		case p.role.out && p.ignoredHere(c):
+			ignored = true
 		case bound && !p.staysHere(b):
 			on = &Subject{Binding: b.ID}
 		case bound, !p.sends(c):
@@ -180,10 +203,30 @@ func (p *planner) onlyLocalDir(s pair) Decision {
 		return p.restoreRemote(s)
 	case keeps:
 		return p.livesOn(s)
+	case ignored:
+		return Decision{}
 	case s.l.Busy:
 		return settle()
 	}
 	return p.deleteLocal(s)
+}
+
+// ignoredHere reports whether a dentry is unbound and ignored, or a directory
+// that is gone at the endpoint and here for what is.
+func (p *planner) ignoredHere(l Local) bool {
+	b, bound := p.ofDentry(l.ID)
+	if !bound {
+		return l.Ignored
+	}
+	if s := p.pair(b); b.Kind != Dir || s.localGone || !s.remoteGone {
+		return false
+	}
+	all, some := true, false
+	p.localChildren(l.ID, func(c Local) bool {
+		some, all = true, p.ignoredHere(c)
+		return all
+	})
+	return some && all
 }
 
 // staysHere reports whether a bound object stays where the drive has moved it,

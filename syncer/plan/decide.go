@@ -178,7 +178,7 @@ func createRemote(l Local, dest Binding) Op {
 
 // newRemote decides an unbound object of the endpoint.
 func (p *planner) newRemote(r Remote) Decision {
-	if r.Kind == Special {
+	if r.Kind == Special || r.Ignored {
 		return Decision{}
 	}
 	if r.Parked == ParkedElsewhere {

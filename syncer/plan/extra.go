@@ -78,7 +78,7 @@ func (p *planner) extra(r Remote) Decision {
 		}
 		return p.adoptExtra(pb, r, x)
 	}
-	if d := p.emptied(r); !d.idle() {
+	if d, stays := p.emptied(r); stays || !d.idle() {
 		return d
 	}
 	return Decision{Drift: true, Ops: []Op{{

@@ -151,6 +151,9 @@ func (p *planner) parkDeleted(y pair, park Op) Decision {
 func (p *planner) livesOnRemotely(dir RemoteID) (alive *Subject) {
 	p.remoteChildren(dir, func(c Remote) bool {
 		b, bound := p.ofRemote(c.ID)
+		if !bound && c.Ignored {
+			return true
+		}
 		if !bound {
 			alive = &Subject{Remote: c.ID}
 			return false

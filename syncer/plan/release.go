@@ -13,7 +13,7 @@ func (p *planner) release(s pair) Decision {
 		return Decision{Wait: &Wait{Reason: WaitProof}}
 	}
 	// What is inside goes first.
-	if d := p.emptied(s.r); !d.idle() {
+	if d, stays := p.emptied(s.r); stays || !d.idle() {
 		return d
 	}
 	if s.b.Kind == File {

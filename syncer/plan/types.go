@@ -132,6 +132,9 @@ type Local struct {
 	// LocalOnly marks what is never sent: temporary names, special files,
 	// roots of nested places, and everything below such a directory.
 	LocalOnly bool
+	// Ignored says that it is LocalOnly by a rule, which may change: a
+	// directory is not made anew at the endpoint for what it holds of such.
+	Ignored bool
 	// Placeholder says that the content's bytes are not here in full.
 	Placeholder bool
 	Parked      Parked
@@ -172,6 +175,9 @@ type Remote struct {
 	// Unlisted says of a directory that it is not known what is in it: that
 	// nothing is seen there means nothing.
 	Unlisted bool
+	// Ignored says of an unbound object that it is passed over by a rule: it
+	// stays as it is, and its directory with it.
+	Ignored bool
 }
 
 // Views is how the planner sees one leg. All answers given during one call of

@@ -30,6 +30,10 @@ const BLAKE3 = "blake3"
 // show each other's.
 const ParkPrefix = ".vdfs-park-"
 
+// IgnoreName is the name of the files by which a person says what is not synced.
+// To an endpoint they are files like any other.
+const IgnoreName = ".vdfsignore"
+
 // Kind is what an item is.
 type Kind uint8
 

@@ -89,10 +89,10 @@ func checkName(parent, name string) error {
 }
 
 // reserved reports whether a name is kept for vdfs: never listed, never made. Parking names are ours too, but a drive
-// has to see what it parked, in the root too.
+// has to see what it parked, in the root too; and an ignore file is the person's.
 func reserved(inRoot bool, name string) bool {
 	switch {
-	case strings.HasPrefix(name, remote.ParkPrefix):
+	case strings.HasPrefix(name, remote.ParkPrefix), name == remote.IgnoreName:
 		return false
 	case inRoot:
 		return strings.HasPrefix(name, ownDir)
