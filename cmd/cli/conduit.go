@@ -37,6 +37,17 @@ type choice struct {
 	parallel          int
 	bandwidth         bandwidth
 	keepExtra         bool
+	noIgnore          bool
+	given             func(flag string) bool
+}
+
+// useRules is whether rules may ignore anything, nil if that was not said.
+func (c *choice) useRules() *bool {
+	if !c.given("no-ignore") {
+		return nil
+	}
+	use := !c.noIgnore
+	return &use
 }
 
 func (c *choice) flags(cmd *cobra.Command) {
@@ -47,6 +58,8 @@ func (c *choice) flags(cmd *cobra.Command) {
 	f.IntVar(&c.parallel, "parallel", 0, "how many `files` are copied at once; many small ones that travel together count as one")
 	f.Var(&c.bandwidth, "bandwidth", "how fast contents may be sent, and may come, as 2MiB/s or 500kB/s; 0: as fast as they can")
 	f.BoolVar(&c.keepExtra, "keep-extra", false, "replicate: the target keeps what the source does not have, or not any more")
+	f.BoolVar(&c.noIgnore, "no-ignore", false, "sync all there is, also what ignore files, sync.ignore and the built-in patterns leave out")
+	c.given = f.Changed
 	_ = cmd.RegisterFlagCompletionFunc("strategy", cobra.FixedCompletions(strategies, cobra.ShellCompDirectiveNoFileComp))
 	_ = cmd.RegisterFlagCompletionFunc("cadence", cobra.FixedCompletions([]string{"instant"}, cobra.ShellCompDirectiveNoFileComp))
 }
@@ -91,6 +104,7 @@ conduit; bytes go from one to the other without staying here.
 			s.Name = args[0]
 			s.At, s.Adopt = control.Path(at), control.Path(adopt)
 			s.Strategy, s.Cadence, s.Parallel, s.Bandwidth, s.KeepExtra = c.strategy, c.cadence, c.parallel, int64(c.bandwidth), c.keepExtra
+			s.UseIndexRules = c.useRules()
 			if s.Rules, err = ruleArgs(c.rules); err != nil {
 				return err
 			}
@@ -218,13 +232,15 @@ directory of the drive stay: delete the conduit and create another one.`,
   vdfs conduit edit notes --strategy newest --rule '*.md=manual' --rule 'drafts/*=local'
   vdfs conduit edit notes --no-rules
   vdfs conduit edit backup --keep-extra=false
-  vdfs conduit edit backup --bandwidth 2MiB/s --parallel 1`,
+  vdfs conduit edit backup --bandwidth 2MiB/s --parallel 1
+  vdfs conduit edit backup --no-ignore`,
 		Args: between(1, 1), ValidArgsFunction: a.completeConduits,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			e := control.ConduitEdit{Conduit: args[0]}
 			for flag, take := range map[string]func(){
 				"name": func() { e.Name = &name }, "strategy": func() { e.Strategy = &c.strategy }, "cadence": func() { e.Cadence = &c.cadence },
 				"parallel": func() { e.Parallel = &c.parallel }, "bandwidth": func() { e.Bandwidth = (*int64)(&c.bandwidth) }, "keep-extra": func() { e.KeepExtra = &c.keepExtra },
+				"no-ignore": func() { e.UseIndexRules = c.useRules() },
 			} {
 				if cmd.Flags().Changed(flag) {
 					take()
@@ -349,6 +365,9 @@ func (a *app) conduitText(c control.ConduitStatus) string {
 	}
 	if c.KeepExtra {
 		line("keeps", "what the source does not have, or not any more")
+	}
+	if !c.UseIndexRules {
+		line("ignores", "nothing")
 	}
 	line("source", "%s", a.shown(c.Source))
 	line("target", "%s", a.shown(c.Target))

@@ -84,8 +84,18 @@ func syncText(i control.Info) string {
 		return "never: fifos, sockets and devices stay on this machine"
 	case len(i.Conduits) == 0:
 		return "never: it is in the directory of no conduit"
+	case i.Ignored != nil:
+		return "never: " + ignoredText(*i.Ignored)
 	}
 	return "never: by its name it is a lock, a backup or unfinished"
+}
+
+// ignoredText says by what something is ignored.
+func ignoredText(by control.Ignored) string {
+	if strings.HasPrefix(by.Source, "/") {
+		return fmt.Sprintf("ignored by %s (%s, line %d)", safe(by.Pattern), safe(by.Source), by.Line)
+	}
+	return fmt.Sprintf("ignored by %s (%s)", safe(by.Pattern), safe(by.Source))
 }
 
 func pinText(i control.Info) string {

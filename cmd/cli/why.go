@@ -72,6 +72,9 @@ func (a *app) whyText(w control.Why) string {
 	if w.LocalBytes > 0 && len(w.Kept) == 0 {
 		line("may go", "%s", mayGo(w.Copies))
 	}
+	if w.Ignored != nil {
+		line("sync", "never: %s", ignoredText(*w.Ignored))
+	}
 	for _, q := range w.Waits {
 		line("waits", "%s", safe(waitText(q)))
 	}

@@ -43,6 +43,7 @@ type Device struct {
 type Sync struct {
 	Interval    Duration `toml:"interval"`    // fallback timer between looks at an endpoint; 1s to 24h, default 30s
 	Concurrency int      `toml:"concurrency"` // files that a new conduit copies at once; 1 to 64, default 3
+	Ignore      []string `toml:"ignore"`      // patterns as in .gitignore of what is never synced; default: none but BuiltIn
 }
 
 // Transfer bounds what is on its way, besides what readers wait for.
@@ -239,6 +240,9 @@ func (c *Config) check() error {
 		return err
 	}
 	if err := c.checkNames(); err != nil {
+		return err
+	}
+	if err := c.checkIgnore(); err != nil {
 		return err
 	}
 	if err := c.Conflict.check(); err != nil {

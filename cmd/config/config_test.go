@@ -42,6 +42,7 @@ name = "desk"
 [sync]
 interval = "5m"
 concurrency = 8
+ignore = ["*.bak", "!a.bak"]
 [conflict]
 default = "newest"
 rules = ["*.md=merge", "a=b=local"]
@@ -83,7 +84,7 @@ level = "debug"
 	}
 	want := Config{
 		Device:   Device{Name: "desk"},
-		Sync:     Sync{Interval: Duration(5 * time.Minute), Concurrency: 8},
+		Sync:     Sync{Interval: Duration(5 * time.Minute), Concurrency: 8, Ignore: []string{"*.bak", "!a.bak"}},
 		Conflict: Conflict{Default: "newest", Rules: []string{"*.md=merge", "a=b=local"}},
 		Transfer: Transfer{Concurrency: 3},
 		Cache:    Cache{Dir: "/big/vdfs/", MaxSize: 3 << 29},
@@ -122,6 +123,8 @@ func TestRefusalsNameTheKey(t *testing.T) {
 		"a rule by no pattern":         {"[conflict]\nrules = [\"[=local\"]\n", "conflict.rules: \"[=local\" is not PATTERN=STRATEGY"},
 		"a rule that is none":          {"[conflict]\nrules = [\"*=mine\"]\n", "conflict.rules: \"*=mine\": choose"},
 		"a minimum by the disk":        {"[offload]\nmin_size = \"auto\"\n", "offload.min_size: auto is not a size"},
+		"a comment for a pattern":      {"[sync]\nignore = [\"a\", \"#b\"]\n", "sync.ignore: \"#b\" is not a pattern"},
+		"two lines for a pattern":      {"[sync]\nignore = [\"a\\nb\"]\n", "sync.ignore"},
 		"an unknown key":               {"[sync]\nintervall = \"3s\"\n", "sync.intervall: unknown key"},
 		"an unknown table":             {"[synch]\ninterval = \"3s\"\n", "synch"},
 		"an unknown key at the top":    {"nam = 1\n", "nam: unknown key"},

@@ -153,7 +153,15 @@ type Info struct {
 	Conduits    []string  `json:"conduits"`
 	Copies      []Copy    `json:"copies"`
 	OpenHandles int       `json:"open_handles"`
-	Error       string    `json:"error"` // the last one; "": none
+	Error       string    `json:"error"`             // the last one; "": none
+	Ignored     *Ignored  `json:"ignored,omitempty"` // by what it stays on this machine; null: it does not, or not by a rule
+}
+
+// Ignored is a pattern by which something is not synced.
+type Ignored struct {
+	Source  string `json:"source"` // the path of an ignore file in the drive, or what another list is called
+	Line    int    `json:"line"`
+	Pattern string `json:"pattern"`
 }
 
 // Copy is an endpoint known to store exactly this version.
@@ -182,6 +190,7 @@ type Why struct {
 	Copies     []Copy      `json:"copies"`    // as in Info
 	Waits      []QueueItem `json:"waits"`     // what is still to be sent or taken in
 	Error      string      `json:"error"`     // as in Info
+	Ignored    *Ignored    `json:"ignored,omitempty"`
 }
 
 // Fetched is for whom bytes of a file last came.
@@ -476,6 +485,8 @@ type ConduitSpec struct {
 	Bandwidth int64 `json:"bandwidth_limit,omitempty"`
 	// KeepExtra has the target of replicate keep what the source does not have, or not any more.
 	KeepExtra bool `json:"keep_extra,omitempty"`
+	// UseIndexRules has what rules ignore left out; null: yes.
+	UseIndexRules *bool `json:"use_index_rules,omitempty"`
 	// Adopt is a directory that files will be adopted from with POST /v1/adopt. The request only refuses one that cannot be.
 	Adopt Path `json:"adopt,omitempty"`
 }
@@ -490,6 +501,8 @@ type ConduitEdit struct {
 	Parallel  *int    `json:"parallel_transfers,omitempty"`
 	Bandwidth *int64  `json:"bandwidth_limit,omitempty"`
 	KeepExtra *bool   `json:"keep_extra,omitempty"`
+	// UseIndexRules: see ConduitSpec.
+	UseIndexRules *bool `json:"use_index_rules,omitempty"`
 }
 
 // ConduitPreview is the result of POST /v1/conduits/preview: what the first contact of a conduit would do. Directories are

@@ -85,6 +85,7 @@ type daemon struct {
 	record Running
 	// detached: a person took the mount away while programs used it.
 	detached atomic.Bool
+	late     atomic.Bool // see syncer.Options
 }
 
 // start opens and mounts the drive. On failure everything is closed again.
@@ -144,6 +145,7 @@ func (d *daemon) openCache(ctx context.Context, callers *caller.Table, events *e
 	options := CacheOptions(d.plan.Paths, d.plan.conf, d.log)
 	options.Counts = func(pid uint32) bool { return callers.Was(pid).Uses() }
 	options.Used = offload.Opened(events)
+	options.LocalOnly = func(name string) bool { return !d.late.Load() && config.LocalOnly(name) }
 	deadline := time.NewTimer(lockWait)
 	defer deadline.Stop()
 	again := time.NewTicker(50 * time.Millisecond)

@@ -65,7 +65,7 @@ func (h conduitHandler) Preview(ctx context.Context, s control.ConduitSpec) (con
 func (h conduitHandler) spec(ctx context.Context, s control.ConduitSpec) (syncer.Spec, error) {
 	spec := syncer.Spec{
 		Name: s.Name, Source: s.Source, Target: s.Target, Policy: s.Policy, At: string(s.At), Strategy: s.Strategy, Cadence: s.Cadence,
-		Rules: cacheRules(s.Rules), KeepExtra: s.KeepExtra, Parallel: s.Parallel, Bandwidth: s.Bandwidth,
+		Rules: cacheRules(s.Rules), KeepExtra: s.KeepExtra, Parallel: s.Parallel, Bandwidth: s.Bandwidth, UseIndexRules: s.UseIndexRules,
 	}
 	at := s.At
 	var endpoints []string
@@ -115,7 +115,7 @@ func cacheRules(rules []control.Rule) (out []cache.Rule) {
 // Edit changes settings of a conduit.
 func (h conduitHandler) Edit(ctx context.Context, e control.ConduitEdit) (control.ConduitStatus, error) {
 	change := syncer.Edit{Name: e.Name, Settings: syncer.Settings{
-		Strategy: e.Strategy, Cadence: e.Cadence, Parallel: e.Parallel, Bandwidth: e.Bandwidth, KeepExtra: e.KeepExtra,
+		Strategy: e.Strategy, Cadence: e.Cadence, Parallel: e.Parallel, Bandwidth: e.Bandwidth, KeepExtra: e.KeepExtra, UseIndexRules: e.UseIndexRules,
 	}}
 	if e.Rules != nil {
 		rules := cacheRules(*e.Rules)

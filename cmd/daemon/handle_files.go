@@ -53,7 +53,18 @@ func (h fileHandler) info(e cache.Entry) (control.Info, error) {
 		Hash: hashText(n.Hash), Version: n.Version, Conduits: []string{}, Copies: []control.Copy{},
 		OpenHandles: st.Use.Readers + st.Use.Writers, Error: st.Error,
 	}
-	err = h.parts.cache.View(func(tx *cache.Tx) error { return describeEntry(tx, e, &i) })
+	err = h.parts.cache.View(func(tx *cache.Tx) error {
+		if st.Sync == offload.LocalOnly {
+			by, yes, err := h.parts.engine.Ignored(tx, e.ID)
+			if err != nil {
+				return err
+			}
+			if yes {
+				i.Ignored = &control.Ignored{Source: by.Source, Line: by.Line, Pattern: by.Pattern}
+			}
+		}
+		return describeEntry(tx, e, &i)
+	})
 	return i, err
 }
 

@@ -39,7 +39,7 @@ func (h fileHandler) why(e cache.Entry) (control.Why, error) {
 	}
 	out := control.Why{
 		Path: i.Path, Kind: i.Kind, State: i.State, Residency: i.Residency, LocalBytes: i.LocalBytes, PinnedBy: control.Path(w.PinnedBy), Used: when(w.Used),
-		Kept: []string{}, Copies: i.Copies, Waits: []control.QueueItem{}, Error: i.Error,
+		Kept: []string{}, Copies: i.Copies, Waits: []control.QueueItem{}, Error: i.Error, Ignored: i.Ignored,
 	}
 	out.Kept = append(out.Kept, w.Kept...)
 	if f := w.Fetched; f.At != 0 {

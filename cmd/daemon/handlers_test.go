@@ -249,6 +249,7 @@ func TestEveryConfigurationKeyChangesBehaviour(t *testing.T) {
 			"copies": oo.MinCopies, "eviction": oo.Eviction, "strategy": so.Strategy, "rules": so.Rules, "parallel": so.Parallel,
 			"denied": who.Deny, "allowed": who.Allow, "subtype": mo.Subtype, "markers": mo.Markers,
 			"count": so.GuardCount, "percent": so.GuardPercent, "own count": so.LocalGuardCount, "own percent": so.LocalGuardPercent, "debug": out.Len() > 0,
+			"ignore": so.Ignore[len(so.Ignore)-1].Text(),
 		}
 	}
 	cases := map[string]struct {
@@ -268,6 +269,7 @@ func TestEveryConfigurationKeyChangesBehaviour(t *testing.T) {
 
 		"device.name":     {func(c *config.Config) { c.Device.Name = "desk" }, map[string]any{"device": "desk", "cache device": "desk"}},
 		"sync.interval":   {func(c *config.Config) { c.Sync.Interval = config.Duration(time.Hour) }, map[string]any{"interval": time.Hour}},
+		"sync.ignore":     {func(c *config.Config) { c.Sync.Ignore = []string{"*.a", "!b"} }, map[string]any{"ignore": "*.a\n!b"}},
 		"cache.dir":       {func(c *config.Config) { c.Cache.Dir = "/big" }, map[string]any{"dir": "/big"}},
 		"cache.max_size":  {func(c *config.Config) { c.Cache.MaxSize = 9 }, evicts(func(v *offload.Eviction) { v.Budget = 9 })},
 		"offload.enabled": {func(c *config.Config) { c.Offload.Enabled = false }, evicts(func(v *offload.Eviction) { *v = offload.Eviction{} })},

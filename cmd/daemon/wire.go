@@ -65,6 +65,7 @@ func (d *daemon) assemble(ctx context.Context) (*parts, error) {
 	}
 	so := engineOptions(conf)
 	so.Cache, so.Open, so.Logger, so.Events, so.Clock, so.Merge = c, d.openEndpoint, d.log, p.events, now, merge.Text
+	so.Late = &d.late
 	if p.engine, err = syncer.New(so); err != nil {
 		return nil, errors.Join(err, c.Close())
 	}
@@ -94,7 +95,7 @@ func engineOptions(c config.Config) syncer.Options {
 		TrashKept: time.Duration(c.Trash.Retention), TrashMost: c.Trash.Most(),
 		GuardCount: c.Guard.MaxDeleteCount, GuardPercent: c.Guard.MaxDeletePercent,
 		LocalGuardCount: c.Guard.MaxOwnDeleteCount, LocalGuardPercent: c.Guard.MaxOwnDeletePercent,
-		UID: uint32(os.Getuid()), GID: uint32(os.Getgid()), Contains: endpointContains,
+		UID: uint32(os.Getuid()), GID: uint32(os.Getgid()), Contains: endpointContains, Ignore: c.Ignore(),
 	}
 }
 
