@@ -109,7 +109,7 @@ func (tx *Tx) DeleteConduit(id ConduitID) error {
 		return fmt.Errorf("delete conduit: %w", err)
 	}
 	for _, leg := range legs {
-		for _, table := range []string{"items", "journal", "observed", "bindings", "conflicts", "decisions", "deletions", "transfers", "moves"} {
+		for _, table := range []string{"items", "journal", "observed", "bindings", "conflicts", "decisions", "deletions", "transfers", "moves", "touched"} {
 			if err := tx.exec("DELETE FROM "+table+" WHERE leg = ?", leg); err != nil {
 				return fmt.Errorf("delete conduit: %w", err)
 			}

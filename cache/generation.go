@@ -6,18 +6,32 @@ import (
 	"time"
 )
 
-const generationCols = "conduit, generation, started, completed, copied, deleted, conflicts, bytes, errors, drift, verified, verification"
+// The states of a generation. The last is followed by why.
+const (
+	Unverified     = "unverified"           // it is under way
+	WaitingWatcher = "waiting_watcher"      // what it touched is to be looked at again
+	WaitingSync    = "waiting_library_sync" // that was done, and the changes of all legs of the conduit are to be taken in
+	Verified       = "verified"
+	FailedPrefix   = "failed:"
+)
+
+const (
+	generationCols = `conduit, generation, started, completed, copied, deleted, conflicts, bytes, errors, drift, verified, verification, leg, item`
+	// stillOpen is what the index of the open ones is made with, so that it is used.
+	stillOpen = "verification IN ('" + Unverified + "', '" + WaitingWatcher + "', '" + WaitingSync + "')"
+)
 
 func scanGeneration(r *row) Generation {
 	return Generation{
 		Conduit: ConduitID(r.int()), Number: r.int(), Started: r.int(), Completed: r.int(), Copied: r.int(), Deleted: r.int(), Conflicts: r.int(),
-		Bytes: r.int(), Errors: r.int(), Drift: r.int(), Verified: r.int(), Verification: r.str(),
+		Bytes: r.int(), Errors: r.int(), Drift: r.int(), Verified: r.int(), Verification: r.str(), Leg: LegID(r.int()), Item: r.int(),
 	}
 }
 
-// BeginGeneration opens the next batch of a conduit and makes it the conduit's present one.
-func (tx *Tx) BeginGeneration(id ConduitID) (Generation, error) {
-	g := Generation{Conduit: id, Started: tx.Now(), Verification: "unverified"}
+// BeginGeneration opens the next batch of a conduit, for a leg of it, and makes it the conduit's present one. item: see
+// Generation.
+func (tx *Tx) BeginGeneration(id ConduitID, leg LegID, item int64) (Generation, error) {
+	g := Generation{Conduit: id, Leg: leg, Item: item, Started: tx.Now(), Verification: Unverified}
 	ok, err := tx.changed("UPDATE conduits SET generation = generation + 1 WHERE id = ?", id)
 	if err == nil && !ok {
 		err = ErrNotFound
@@ -34,11 +48,36 @@ func (tx *Tx) BeginGeneration(id ConduitID) (Generation, error) {
 	return g, nil
 }
 
+// ClaimGeneration is the number of the batch that work of a leg belongs to which is about to be done. If none is under way it is
+// begun.
+func (tx *Tx) ClaimGeneration(id ConduitID, leg LegID, item int64) (int64, error) {
+	n, ok, err := get(tx, (*row).int, "SELECT generation FROM generations WHERE leg = ? AND item = ? AND "+stillOpen+" AND completed = 0", leg, item)
+	if err != nil || ok {
+		return n, err
+	}
+	g, err := tx.BeginGeneration(id, leg, item)
+	return g.Number, err
+}
+
 // PutGeneration writes a batch's row.
 func (tx *Tx) PutGeneration(g Generation) error {
-	tx.marked = true
-	return tx.exec("INSERT OR REPLACE INTO generations("+generationCols+") VALUES(?,?,?,?,?,?,?,?,?,?,?,?)",
-		g.Conduit, g.Number, g.Started, g.Completed, g.Copied, g.Deleted, g.Conflicts, g.Bytes, g.Errors, g.Drift, g.Verified, g.Verification)
+	return tx.exec("INSERT OR REPLACE INTO generations("+generationCols+") VALUES(?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
+		g.Conduit, g.Number, g.Started, g.Completed, g.Copied, g.Deleted, g.Conflicts, g.Bytes, g.Errors, g.Drift, g.Verified, g.Verification, g.Leg, g.Item)
+}
+
+// CountInGeneration adds the counts of some work to its batch.
+func (tx *Tx) CountInGeneration(id ConduitID, number int64, more Generation) error {
+	return tx.exec(`UPDATE generations SET copied = copied + ?, deleted = deleted + ?, conflicts = conflicts + ?, bytes = bytes + ?, errors = errors + ?,
+		drift = drift + ? WHERE conduit = ? AND generation = ?`, more.Copied, more.Deleted, more.Conflicts, more.Bytes, more.Errors, more.Drift, id, number)
+}
+
+// DropGeneration forgets a batch that came to nothing. If it is the last, the next gets its number.
+func (tx *Tx) DropGeneration(g Generation) error {
+	err := tx.exec("DELETE FROM generations WHERE conduit = ? AND generation = ?", g.Conduit, g.Number)
+	if err == nil {
+		err = tx.exec("UPDATE conduits SET generation = generation - 1 WHERE id = ? AND generation = ?", g.Conduit, g.Number)
+	}
+	return err
 }
 
 // Generation reads one batch; false: there is none.
@@ -131,7 +170,46 @@ func (c *Cache) purgeGenerations(ctx context.Context) error {
 	return err
 }
 
-// Unfinished reads the batches of a conduit that were begun and not completed.
-func (tx *Tx) Unfinished(id ConduitID) ([]Generation, error) {
-	return list(tx, scanGeneration, "SELECT "+generationCols+" FROM generations WHERE conduit = ? AND completed = 0 ORDER BY generation", id)
+// OpenGenerations reads the batches of a leg that are under way or wait to be verified, the oldest first.
+func (tx *Tx) OpenGenerations(leg LegID) ([]Generation, error) {
+	return list(tx, scanGeneration, "SELECT "+generationCols+" FROM generations WHERE leg = ? AND "+stillOpen+" ORDER BY generation", leg)
+}
+
+// Touched is an object that a generation has to do with. With a RemoteID it was removed at the endpoint, where it was called Name in
+// the directory Parent.
+type Touched struct {
+	Binding                BindingID
+	RemoteID, Parent, Name string
+}
+
+// Touch notes that a generation has made or changed what a binding binds.
+func (tx *Tx) Touch(leg LegID, generation int64, b BindingID) error {
+	return tx.exec("INSERT OR IGNORE INTO touched(leg, generation, binding) VALUES(?,?,?)", leg, generation, b)
+}
+
+// TouchGone notes that a generation has removed an object of the endpoint.
+func (tx *Tx) TouchGone(leg LegID, generation int64, t Touched) error {
+	return tx.exec("INSERT OR IGNORE INTO touched(leg, generation, binding, remote_id, parent, name) VALUES(?,?,?,?,?,?)",
+		leg, generation, t.Binding, t.RemoteID, t.Parent, blob(t.Name))
+}
+
+// TouchedPage reads up to limit of what a generation has touched, after one; the zero Touched begins at the first.
+func (tx *Tx) TouchedPage(leg LegID, generation int64, after Touched, limit int) ([]Touched, error) {
+	if after == (Touched{}) {
+		after.Binding = NoParent
+	}
+	return list(tx, func(r *row) Touched { return Touched{BindingID(r.int()), r.str(), r.str(), r.str()} },
+		`SELECT binding, remote_id, parent, name FROM touched WHERE leg = ?1 AND generation = ?2 AND (binding, remote_id) > (?3, ?4)
+		ORDER BY binding, remote_id LIMIT ?5`, leg, generation, after.Binding, after.RemoteID, limit)
+}
+
+// CountTouched counts what a generation has touched.
+func (tx *Tx) CountTouched(leg LegID, generation int64) (int64, error) {
+	n, _, err := get(tx, (*row).int, "SELECT count(*) FROM touched WHERE leg = ? AND generation = ?", leg, generation)
+	return n, err
+}
+
+// DropTouched forgets what a generation has touched.
+func (tx *Tx) DropTouched(leg LegID, generation int64) error {
+	return tx.exec("DELETE FROM touched WHERE leg = ? AND generation = ?", leg, generation)
 }

@@ -29,7 +29,7 @@ func TestHistoryIsChosenAddedUpAndBounded(t *testing.T) {
 			return err
 		}
 		for i := range runs {
-			g, err := tx.BeginGeneration(cd.ID)
+			g, err := tx.BeginGeneration(cd.ID, 0, 0)
 			if err != nil {
 				return err
 			}

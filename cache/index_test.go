@@ -206,7 +206,7 @@ func (x *indexTest) wantSound() {
 func TestOpenMakesAnIndexThatIsChosenRight(t *testing.T) {
 	t.Parallel()
 	x := newIndexTest(t)
-	for pragma, want := range map[string]int64{"auto_vacuum": 2, "user_version": 15, "synchronous": 1} {
+	for pragma, want := range map[string]int64{"auto_vacuum": 2, "user_version": 16, "synchronous": 1} {
 		var got int64
 		err := x.onWriter(func(c *conn) error {
 			_, err := c.one("PRAGMA "+pragma, func(r *row) { got = r.int() })

@@ -277,3 +277,18 @@ func (tx *Tx) NextWork(leg LegID, quiet int64) (int64, bool, error) {
 		AND eligible < ?2 AND max(eligible, updated + ?1) > ?4`, quiet, Never, leg, tx.Now())
 	return at, err == nil && at < Never, err
 }
+
+// Left is what a leg's queue holds of the drive's changes that may go on by themselves.
+type Left struct {
+	Copies, Bytes int64 // all but deletes; Bytes are those of files that the endpoint does not have yet
+	Deletes       int64
+}
+
+// LeftToSend sums up the queue of a leg. It goes through all of it, and says that it is open for the sake of the index.
+func (tx *Tx) LeftToSend(leg LegID) (l Left, err error) {
+	_, err = tx.queryRow(`SELECT coalesce(sum(i.operation <> 3), 0), coalesce(sum(i.operation = 3), 0),
+		coalesce(sum(CASE WHEN n.kind = 1 AND i.operation <> 3 AND (b.id IS NULL OR b.l_version <> n.version) THEN n.size ELSE 0 END), 0)
+		FROM items i LEFT JOIN dentries d ON d.id = i.dentry LEFT JOIN nodes n ON n.ino = d.ino LEFT JOIN bindings b ON b.id = i.binding
+		WHERE i.leg = ? AND i.origin = 2 AND i.status < 6 AND i.status < 4`, func(r *row) { l.Copies, l.Deletes, l.Bytes = r.int(), r.int(), r.int() }, leg)
+	return l, err
+}

@@ -177,8 +177,10 @@ type (
 	Generation struct {
 		Conduit      ConduitID
 		Number       int64
+		Leg          LegID // whose work it is; 0: nobody knows
+		Item         int64 // the one that it is for, as its transfer is large; 0: it is for whatever is to be done
 		Started      int64
-		Completed    int64
+		Completed    int64 // 0: it is under way
 		Copied       int64
 		Deleted      int64
 		Conflicts    int64

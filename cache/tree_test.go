@@ -416,12 +416,14 @@ func (tx *Tx) rows(same func(string, any, any), cd Conduit, leg LegID) error {
 	same("observed page", page, []Observed{o})
 	errs = append(errs, err, err2, err3, err4)
 
-	g, err := tx.BeginGeneration(cd.ID)
+	g, err := tx.BeginGeneration(cd.ID, leg, 7)
 	same("generation number", g.Number, int64(1))
-	g.Copied, g.Bytes, g.Verification = 2, 3, "verified"
-	errs = append(errs, err, tx.PutGeneration(g))
-	open, err := tx.Unfinished(cd.ID)
-	same("unfinished", open, []Generation{g})
+	again, err2 := tx.ClaimGeneration(cd.ID, leg, 7)
+	same("generation under way", again, g.Number)
+	g.Copied, g.Bytes = 2, 3
+	errs = append(errs, err, err2, tx.CountInGeneration(cd.ID, g.Number, Generation{Copied: 2, Bytes: 3}))
+	open, err := tx.OpenGenerations(leg)
+	same("open generations", open, []Generation{g})
 	cf := ConflictRow{Leg: leg, Type: "edit", Strategy: "s", Dentry: 1, Conflict: 2, Path: "/\xff", ConflictPath: "/c", LocalInfo: "{}", RemoteInfo: "{}"}
 	errs = append(errs, err, tx.PutConflict(&cf))
 	cf.Resolved = 5

@@ -111,7 +111,7 @@ func (t *step) saveAs(id cache.BindingID, a plan.Binding, more func(*cache.Bindi
 	if err := t.noteMove(old, b); err != nil {
 		return b, err
 	}
-	if err := t.tx.PutBinding(&b); err != nil {
+	if err := errors.Join(t.tx.PutBinding(&b), t.touch(b.ID)); err != nil {
 		return b, err
 	}
 	if id == 0 && releases(t.rules) && b.Dentry != 0 {
@@ -465,7 +465,7 @@ func (t *step) deleteLocal(op plan.Op) error {
 		}
 		if ok {
 			remote = b.RemoteID
-			if err := t.tx.DeleteBinding(b.ID); err != nil {
+			if err := errors.Join(t.touchGone(b.ID, remote), t.tx.DeleteBinding(b.ID)); err != nil {
 				return err
 			}
 		}

@@ -45,11 +45,13 @@ const (
 // sending is a write on its way, with what has to be known for it.
 type sending struct {
 	job
+	own   int64 // the item, if it has a generation of its own; else 0
 	to    where
 	node  cache.Node // of a copy
 	body  body       // of a copy; nil: not opened
 	entry remote.Entry
 	proof remote.Proof
+	part  part  // of the progress, while it is on its way
 	err   error // why it came to nothing
 
 	begun    time.Duration   // when it was told of, of the bus's time
@@ -90,8 +92,18 @@ func (b *batch) copyAll(ctx context.Context, jobs []job) error {
 	if err != nil {
 		return err
 	}
-	b.l.news.toSend(all)
-	g, ctx := errgroup.WithContext(ctx)
+	b.l.news.begin()
+	for _, part := range inBounds(all) {
+		if err := b.copyPart(ctx, part); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// copyPart copies files of one generation, or large ones, which have one each.
+func (b *batch) copyPart(ctx context.Context, all []*sending) error {
+	g, gctx := errgroup.WithContext(ctx)
 	g.SetLimit(b.l.parallel())
 	for _, group := range b.l.groups(all) {
 		g.Go(func() error {
@@ -100,12 +112,22 @@ func (b *batch) copyAll(ctx context.Context, jobs []job) error {
 				return err
 			}
 			defer leave()
-			b.send(ctx, group)
+			b.send(gctx, group)
 			b.tellSent(group)
-			return b.account(ctx, group)
+			return b.account(gctx, group)
 		})
 	}
-	return g.Wait()
+	if err := g.Wait(); err != nil {
+		return err
+	}
+	if all[0].own != 0 {
+		return b.l.complete(b.counts, nil, func(g cache.Generation) bool { return g.Item != 0 })
+	}
+	var bytes int64
+	for _, s := range all {
+		bytes += s.node.Size
+	}
+	return b.l.more(b.counts, 0, bytes) // its page counts as objects
 }
 
 // parallel is how many transfers of the leg run at once: what its conduit says, as far as the endpoint bears it. Files that
@@ -147,6 +169,7 @@ func (l *leg) groups(all []*sending) (out [][]*sending) {
 func (b *batch) transfers(jobs []job) ([]*sending, error) {
 	return b.lookUp(jobs, func(tx *cache.Tx, s *sending) (err error) {
 		s.node, err = toSend(tx, s.Op)
+		s.own = ownItem(s.item.ID, s.node.Size)
 		return err
 	})
 }
@@ -187,8 +210,12 @@ func toSend(tx *cache.Tx, op plan.Op) (cache.Node, error) {
 func (b *batch) send(ctx context.Context, all []*sending) {
 	b.l.e.puts.Add(int64(len(all)))
 	defer b.l.e.puts.Add(-int64(len(all)))
+	for _, s := range all {
+		s.part.of, s.part.size = &b.l.progress, s.node.Size
+	}
 	defer func() {
 		for _, s := range all {
+			s.part.end(s.err == nil)
 			if s.body != nil {
 				_ = s.body.Close() // what was read of it has been proved, or has failed
 			}
@@ -253,6 +280,9 @@ func (b *batch) announceAll(all []*sending) []*sending {
 		}
 		own := make([]error, len(part))
 		err := b.transact(len(part), func(tx *cache.Tx) error {
+			if _, err := b.l.claim(tx, part[0].own); err != nil { // one with a generation of its own is alone
+				return err
+			}
 			for i, s := range part {
 				if s.err != nil {
 					continue
@@ -329,7 +359,7 @@ func (b *batch) storeOne(ctx context.Context, s *sending, u *remote.Upload) remo
 // upload describes what is sent.
 func (b *batch) upload(s *sending) *remote.Upload {
 	up := &remote.Upload{
-		Parent: s.to.parent, Name: s.Op.Name, Attr: b.l.attr(s.Op.Meta, plan.File), Size: s.node.Size, Body: metered{s.body, b.l, s.progress}, Key: opKey(s.item, s.Op),
+		Parent: s.to.parent, Name: s.Op.Name, Attr: b.l.attr(s.Op.Meta, plan.File), Size: s.node.Size, Body: metered{s.body, b.l, s.progress, &s.part}, Key: opKey(s.item, s.Op),
 	}
 	if s.Hash.Known() {
 		up.Hashes = blakeOf(s.Hash)
@@ -361,27 +391,32 @@ func (b *batch) commitAll(all []*sending) []*sending {
 func (b *batch) commitPart(part []*sending) error {
 	done := make([]counts, len(part))
 	err := b.transact(len(part), func(tx *cache.Tx) error {
-		t, err := b.l.step(tx, nil)
+		t, err := b.l.work(tx, nil, part[0].own) // one with a generation of its own is alone
 		if err != nil {
 			return err
 		}
+		var sum counts
 		for i, s := range part {
-			done[i] = counts{}
+			done[i] = copiedOf(s.Op, s.node.Size)
 			t.counts = &done[i]
 			if err := b.record(t, s.item, s.write, s.entry, s.proof); err != nil {
 				return err
 			}
+			if s.Drift {
+				done[i].Drift++
+			}
+			sum = sum.plus(done[i])
 			if err := tx.Settled(b.l.id, s.item.ID); err != nil {
 				return err
 			}
 		}
-		return nil
+		return t.count(sum)
 	})
 	if err != nil {
 		return err
 	}
-	for i, s := range part {
-		b.tally(s.write, done[i])
+	for i := range part {
+		b.tally(done[i])
 		fault.Cut(faultBased)
 	}
 	return nil
@@ -438,11 +473,7 @@ func (b *batch) makeDirs(ctx context.Context, jobs []job) (done map[int64]bool, 
 func (b *batch) account(ctx context.Context, all []*sending) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	for _, s := range left(all) {
-		b.progress = true
-		b.counts.Copied++
-		b.counts.Bytes += s.node.Size
-	}
+	b.progress = b.progress || len(left(all)) > 0
 	for _, s := range all {
 		if s.err == nil {
 			continue

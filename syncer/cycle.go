@@ -19,8 +19,47 @@ type syncCall struct {
 	rescan, allowDeletes bool
 	asked                bool // somebody waits for it
 	// also is done in the cycle before anything is taken in; nil: nothing is.
-	also func(ctx context.Context, ep remote.Endpoint) error
-	done chan error // cap 1
+	also   func(ctx context.Context, ep remote.Endpoint) error
+	done   chan error  // cap 1
+	joined []*syncCall // others who asked before it began
+}
+
+// join takes in those who ask for a run before this one begins: they get its outcome.
+func (c *syncCall) join(requests <-chan *syncCall) {
+	for {
+		select {
+		case o := <-requests:
+			c.rescan, c.allowDeletes = c.rescan || o.rescan, c.allowDeletes || o.allowDeletes
+			c.also = inTurn(c.also, o.also)
+			c.joined = append(c.joined, o)
+		default:
+			return
+		}
+	}
+}
+
+// inTurn does what two calls want done besides.
+func inTurn(first, then func(context.Context, remote.Endpoint) error) func(context.Context, remote.Endpoint) error {
+	switch {
+	case first == nil:
+		return then
+	case then == nil:
+		return first
+	}
+	return func(ctx context.Context, ep remote.Endpoint) error {
+		if err := first(ctx, ep); err != nil {
+			return err
+		}
+		return then(ctx, ep)
+	}
+}
+
+// answer tells all who asked how the run ended.
+func (c *syncCall) answer(err error) {
+	c.done <- err
+	for _, o := range c.joined {
+		o.done <- err
+	}
 }
 
 // turn runs one cycle unless the leg is paused, answers the call, and says when
@@ -31,7 +70,11 @@ func (l *leg) turn(ctx context.Context, call *syncCall) time.Duration {
 		call = &syncCall{done: make(chan error, 1)}
 	} else {
 		call.asked = true
+		call.join(l.requests)
 		l.setDue()
+		l.mu.Lock()
+		l.cancelled = false
+		l.mu.Unlock()
 	}
 	cctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -42,7 +85,10 @@ func (l *leg) turn(ctx context.Context, call *syncCall) time.Duration {
 	l.mu.Unlock()
 	// After stop is set: a pause that interrupt did not carry here is seen here.
 	if l.e.Paused() || !l.conduitRow().Enabled {
-		call.done <- ErrDisabled
+		if err := l.complete(&counts{}, errInterrupted, everyOne); err != nil {
+			l.e.log.Error("end of a paused run not written down", "conduit", l.conduitRow().Name, "error", err)
+		}
+		call.answer(ErrDisabled)
 		return l.e.Interval
 	}
 	l.fetches.allow()
@@ -59,6 +105,9 @@ func (l *leg) turn(ctx context.Context, call *syncCall) time.Duration {
 	again, err := l.cycle(cctx, due, call)
 	if rests && err == nil && !again {
 		l.verifyTreeIfDue(cctx)
+	}
+	if err != nil && cctx.Err() != nil {
+		err = cctx.Err() // whatever it met on its way out
 	}
 
 	l.mu.Lock()
@@ -77,17 +126,15 @@ func (l *leg) turn(ctx context.Context, call *syncCall) time.Duration {
 	failures := l.failures
 	l.mu.Unlock()
 	l.news.over(err, cctx.Err() != nil)
-	call.done <- err
+	call.answer(err)
 	switch {
-	case ctx.Err() != nil:
+	case cctx.Err() != nil: // somebody ended it: it is not begun again at once
 		return l.e.Interval
 	case failures > 0:
 		return min(backoff(failures), offRetry, l.e.Interval)
 	case err != nil:
-		if cctx.Err() == nil {
-			l.e.log.Error("sync cycle failed", "conduit", l.conduitRow().Name, "error", err)
-			l.e.recordError(l, err)
-		}
+		l.e.log.Error("sync cycle failed", "conduit", l.conduitRow().Name, "error", err)
+		l.e.recordError(l, err)
 		return min(l.e.Interval, 5*time.Second)
 	case again:
 		return 0
@@ -121,6 +168,12 @@ func (l *leg) untilNext() time.Duration {
 
 // cycle is one round of the leg. again asks for another one at once.
 func (l *leg) cycle(ctx context.Context, due bool, call *syncCall) (again bool, err error) {
+	defer func() {
+		if err != nil { // before anything was to be done: what was cut goes on no more
+			err = errors.Join(err, l.complete(&counts{}, err, everyOne))
+		}
+	}()
+	l.claims = claims{since: l.e.Clock()}
 	if err := l.derive(ctx); err != nil {
 		return false, err
 	}
@@ -136,9 +189,10 @@ func (l *leg) cycle(ctx context.Context, due bool, call *syncCall) (again bool, 
 		err = l.settleRules(ctx)
 	}
 	if err == nil && (due || l.caps.Push || l.caps.Feed) {
-		err = l.pull(ctx, ep, call.rescan)
+		err = l.look(ctx, ep, call.rescan)
 	}
 	if err != nil {
+		err = fmt.Errorf("%w: %w", errStaleIndex, err)
 		if remote.Temporary(err) || errors.Is(err, remote.ErrRootGone) {
 			l.setOffline(err)
 			err = &unreachable{err}
@@ -147,16 +201,18 @@ func (l *leg) cycle(ctx context.Context, due bool, call *syncCall) (again bool, 
 	}
 	for {
 		var c counts
-		begun := l.e.Clock()
 		again, deleted, err := l.generation(ctx, ep, &c, call)
-		c.Conflicts += l.met.Swap(0)
 		if c.Copied > 0 || c.Deleted > 0 {
 			l.tidied.grew()
 		}
-		if c != (counts{}) {
-			err = errors.Join(err, l.recordGeneration(begun, c))
+		if cerr := l.complete(&c, err, everyOne); cerr != nil {
+			err = errors.Join(err, cerr)
 		}
-		if err != nil || again || !deleted {
+		l.claims = claims{since: l.e.Clock()}
+		if err == nil && !again && !deleted {
+			return l.watch(ctx, ep)
+		}
+		if err != nil || again {
 			return again, err
 		}
 	}
@@ -219,42 +275,6 @@ func (l *leg) generation(ctx context.Context, ep remote.Endpoint, c *counts, cal
 	return again, deleted || some, err
 }
 
-// recordGeneration numbers a cycle that did something.
-func (l *leg) recordGeneration(begun time.Time, c counts) error {
-	var g cache.Generation
-	err := l.e.Cache.Update(l.id, func(tx *cache.Tx) (err error) {
-		if g, err = tx.BeginGeneration(l.conduitRow().ID); err != nil {
-			return err
-		}
-		g.Completed = tx.Now()
-		g.Started = g.Completed - int64(l.e.Clock().Sub(begun)) // the clock may have been set meanwhile
-		g.Copied, g.Deleted, g.Conflicts, g.Bytes, g.Errors, g.Drift = c.Copied, c.Deleted, c.Conflicts, c.Bytes, c.Errors, c.Drift
-		if c.Errors == 0 { // every copy was proved before its base was written
-			g.Verification, g.Verified = "verified", tx.Now()
-		}
-		if err := tx.PutGeneration(g); err != nil {
-			return err
-		}
-		cd, ok, err := tx.Conduit(l.conduitRow().ID)
-		if err != nil || !ok {
-			return err
-		}
-		cd.Generation, cd.LastSync = g.Number, tx.Now()
-		cd.TotalSyncs++
-		cd.FilesSynced += c.Copied
-		cd.BytesTransferred += c.Bytes
-		cd.Drift += c.Drift
-		if c.Errors == 0 {
-			cd.LastError, cd.LastErrorAt = "", 0
-		}
-		return tx.UpdateConduit(cd)
-	})
-	if err == nil {
-		l.news.recorded(g)
-	}
-	return err
-}
-
 // recordError notes why a conduit's last cycle failed.
 func (e *Engine) recordError(l *leg, cause error) {
 	err := e.Cache.Update(0, func(tx *cache.Tx) error {
@@ -287,6 +307,7 @@ const (
 	SyncConflicts   = "conflicts"
 	SyncHeld        = "held"
 	SyncUnreachable = "unreachable"
+	SyncCancelled   = "cancelled" // somebody ended it
 )
 
 // SyncResult says how far a run came.
@@ -307,6 +328,7 @@ func (e *Engine) Sync(ctx context.Context, req SyncRequest) (SyncResult, error) 
 	}
 	if req.Cancel {
 		for _, l := range legs {
+			l.cancel()
 			l.interrupt()
 		}
 		return SyncResult{State: SyncDone}, nil
@@ -349,7 +371,7 @@ func syncAll(ctx context.Context, legs []*leg, req SyncRequest) (res SyncResult,
 	res.State = SyncDone
 	for i, l := range legs {
 		at := &ends[i]
-		if req.Wait && len(legs) > 1 && at.state != SyncUnreachable {
+		if req.Wait && len(legs) > 1 && at.state != SyncUnreachable && at.state != SyncCancelled {
 			var rest time.Duration
 			if rest, at.state, at.blocked, err = l.standing(); err != nil {
 				return res, false, err
@@ -370,7 +392,7 @@ func (l *leg) away() bool {
 }
 
 func worse(a, b string) string {
-	for _, s := range []string{SyncUnreachable, SyncHeld, SyncConflicts, SyncParked} {
+	for _, s := range []string{SyncCancelled, SyncUnreachable, SyncHeld, SyncConflicts, SyncParked} {
 		if a == s || b == s {
 			return s
 		}
@@ -425,6 +447,9 @@ func (l *leg) sync(ctx context.Context, req SyncRequest) (end, error) {
 		if errors.Is(err, ErrUnreachable) {
 			return end{state: SyncUnreachable, blocked: []Blocked{{Conduit: l.conduitRow().Name, Reason: err.Error()}}}, nil
 		}
+		if errors.Is(err, context.Canceled) {
+			return end{state: SyncCancelled}, nil
+		}
 		if err != nil {
 			return end{}, fmt.Errorf("conduit %s: %w", l.conduitRow().Name, err)
 		}
@@ -460,6 +485,9 @@ func eachItem(tx *cache.Tx, f cache.ItemFilter, do func(cache.Item) error) error
 	}
 }
 
+// verifySoon is how long a person who waits for a verification rests between two parts of it.
+const verifySoon = 5 * time.Millisecond
+
 // standing says what is left after a cycle: wait is the time until something
 // becomes eligible by itself, 0 when nothing does.
 func (l *leg) standing() (wait time.Duration, state string, blocked []Blocked, err error) {
@@ -467,6 +495,9 @@ func (l *leg) standing() (wait time.Duration, state string, blocked []Blocked, e
 	name := l.conduitRow().Name
 	state = SyncDone
 	fetching := l.fetches.active()
+	if l.verifying() {
+		wait = verifySoon
+	}
 	l.mu.Lock()
 	if l.held != "" {
 		state, blocked = SyncHeld, append(blocked, Blocked{Conduit: name, Reason: l.held})

@@ -23,7 +23,10 @@ type step struct {
 	// Deletions made at the endpoint are held back, or a person has allowed them.
 	hold, allowed bool
 	met           parties
-	asked         bool // a person has decided the conflict that is carried out
+	asked         bool  // a person has decided the conflict that is carried out
+	works         bool  // it belongs to a generation
+	own           int64 // the item that has one of its own; 0: none
+	gen           int64 // its number; 0: not asked for yet
 }
 
 // parties are the dentries that the operations of one decision leave where two states met.

@@ -27,6 +27,9 @@ func (e *InvalidError) Error() string { return e.Reason }
 
 func invalid(format string, args ...any) error { return &InvalidError{fmt.Sprintf(format, args...)} }
 
+// errStaleIndex says that the changes of an endpoint could not be taken in: nothing is done on the strength of what is out of date.
+var errStaleIndex = errors.New("library sync incomplete, so nothing is sent, fetched or deleted; `vdfs sync` tries again")
+
 // ErrUnreachable is wrapped by every failure that means: the endpoint does not answer now.
 var ErrUnreachable = errors.New("endpoint is not reachable")
 

@@ -212,15 +212,16 @@ func (b *batch) commit(it cache.Item, w write, e remote.Entry, proof remote.Proo
 	return b.commitAll([]*sending{{job: job{it, w}, entry: e, proof: proof}})[0].err
 }
 
-// tally counts what a write came to, besides itself.
-func (b *batch) tally(w write, done counts) {
+// tally counts what a write came to.
+func (b *batch) tally(done counts) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	b.counts.Copied += done.Copied
+	b.counts.Bytes += done.Bytes
 	b.counts.Conflicts += done.Conflicts
 	b.counts.Deleted += done.Deleted
-	if w.Drift {
-		b.counts.Drift++
-	}
+	b.counts.Drift += done.Drift
+	b.l.progress.did(done)
 }
 
 // record writes the base of a write, and the conflict that it has decided.
@@ -383,8 +384,11 @@ func (b *batch) removed(it cache.Item, w write, row cache.Binding) error {
 	var done counts
 	err := b.l.e.Cache.Update(b.l.id, func(tx *cache.Tx) error {
 		done = counts{Deleted: 1}
-		t, err := b.l.step(tx, &done)
+		t, err := b.l.work(tx, &done, 0)
 		if err != nil {
+			return err
+		}
+		if err := t.touchGone(row.ID, string(w.Op.Remote)); err != nil {
 			return err
 		}
 		lost, err := t.before(w)
@@ -406,13 +410,16 @@ func (b *batch) removed(it cache.Item, w write, row cache.Binding) error {
 		if err := t.forget(string(w.Op.Remote), row); err != nil {
 			return err
 		}
-		if err := t.recordSent(w, lost); err != nil {
+		if err := errors.Join(t.recordSent(w, lost), t.closeIfDone(it)); err != nil {
 			return err
 		}
-		return t.closeIfDone(it)
+		if w.Drift {
+			done.Drift++
+		}
+		return t.count(done)
 	})
 	if err == nil {
-		b.tally(w, done)
+		b.tally(done)
 	}
 	return err
 }

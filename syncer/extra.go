@@ -61,7 +61,10 @@ func (l *leg) guardExtras(allow bool) (hold bool, err error) {
 	if allow {
 		return false, nil
 	}
-	message := ""
+	message, err := l.stopped((*cache.Tx).CountUnbound)
+	if err != nil || message != "" {
+		return l.holdExtras(message), err
+	}
 	err = l.e.Cache.View(func(tx *cache.Tx) error {
 		extra, err := tx.CountUnbound(l.id)
 		if err != nil || extra <= int64(l.e.GuardCount) {
@@ -78,12 +81,18 @@ func (l *leg) guardExtras(allow bool) (hold bool, err error) {
 	if err != nil {
 		return false, fmt.Errorf("count what only the endpoint has: %w", err)
 	}
-	if hold {
-		l.mu.Lock()
-		l.held = message
-		l.mu.Unlock()
+	return hold && l.holdExtras(message), nil
+}
+
+// holdExtras notes why what only the endpoint has is not removed, if it is not.
+func (l *leg) holdExtras(why string) (hold bool) {
+	if why == "" {
+		return false
 	}
-	return hold, nil
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.held = why
+	return true
 }
 
 // removeExtras removes what only an endpoint has that follows, unless that is held. It reports whether something was removed.

@@ -18,6 +18,8 @@ const (
 	faultApply    = "syncer.apply.commit"    // changes of the endpoint are about to be committed to the drive
 	faultApplied  = "syncer.apply.committed" // they are
 	faultMended   = "syncer.mend.stored"     // a damaged copy is replaced, its base is of the damaged one
+	// A generation is complete and nothing of it looked at again; all of it was looked at again; it has been verified.
+	faultComplete, faultReobserved, faultVerified = "syncer.generation.complete", "syncer.generation.reobserved", "syncer.generation.verified"
 )
 
 // written are the operations that write at an endpoint, but for OpRelease, which takes an archive between two of them.
@@ -39,7 +41,7 @@ func pointsOf(prefix string) map[plan.OpKind]string {
 
 // FaultPoints names the points of package fault that this package passes.
 func FaultPoints() []string {
-	out := []string{faultBased, faultSent, faultLookBack, faultObserved, faultCursor, faultListed, faultWelcomed, faultApply, faultApplied, faultMended}
+	out := []string{faultBased, faultSent, faultLookBack, faultObserved, faultCursor, faultListed, faultWelcomed, faultApply, faultApplied, faultMended, faultComplete, faultReobserved, faultVerified}
 	for _, k := range written {
 		out = append(out, faultBefore[k], faultAfter[k])
 	}

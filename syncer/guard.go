@@ -41,6 +41,11 @@ func (l *leg) guard(allow bool) error {
 	if err != nil {
 		return err
 	}
+	if stopped, serr := l.stopped((*cache.Tx).CountGone); serr != nil {
+		return serr
+	} else if stopped != "" && !held {
+		held, message = true, stopped
+	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.held, l.free, l.allowed = message, !held, allow
@@ -130,10 +135,40 @@ func (l *leg) guardLocal(allow bool) (hold bool, err error) {
 		return false, l.pardon(cache.OriginLocal)
 	}
 	hold, n, all, err := l.weigh(cache.OriginLocal, (*cache.Tx).CountUnnamed, l.e.LocalGuardCount, l.e.LocalGuardPercent)
+	message := fmt.Sprintf("paused: mass delete: %d of %d objects were deleted in the drive; `vdfs sync --allow-deletes` deletes them at %s too", n, all, l.target)
+	if err == nil && !hold {
+		message, err = l.stopped((*cache.Tx).CountUnnamed)
+		hold = message != ""
+	}
 	if hold {
 		l.mu.Lock()
 		defer l.mu.Unlock()
-		l.held = fmt.Sprintf("paused: mass delete: %d of %d objects were deleted in the drive; `vdfs sync --allow-deletes` deletes them at %s too", n, all, l.target)
+		l.held = message
 	}
 	return hold, err
+}
+
+// cancel notes that a person is about to end the run under way, if there is one.
+func (l *leg) cancel() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.cancelled = l.cancelled || l.busy
+}
+
+// stopped says that deletions made on one side wait for somebody to ask for a run, as the last was cancelled; "": they do not.
+func (l *leg) stopped(gone func(*cache.Tx, cache.LegID) (int64, error)) (message string, err error) {
+	l.mu.Lock()
+	yes := l.cancelled
+	l.mu.Unlock()
+	if !yes {
+		return "", nil
+	}
+	err = l.e.Cache.View(func(tx *cache.Tx) error {
+		n, err := gone(tx, l.id)
+		if err == nil && n > 0 {
+			message = fmt.Sprintf("cancelled: %d deletions wait for the next `vdfs sync`", n)
+		}
+		return err
+	})
+	return message, err
 }

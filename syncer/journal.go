@@ -458,11 +458,15 @@ func (b *batch) adopt(tx *cache.Tx, item int64, w write, e remote.Entry, proof r
 		return err
 	}
 	b.l.e.log.Info("a write without a reply has happened", "conduit", b.l.conduitRow().Name, "operation", w.Op.Kind.String(), "name", e.Name)
-	t, err := b.l.step(tx, &counts{})
+	done := copiedOf(w.Op, e.Size)
+	t, err := b.l.work(tx, &done, ownItem(item, done.Bytes))
 	if err != nil {
 		return err
 	}
-	return b.record(t, it, w, e, proof)
+	if err := b.record(t, it, w, e, proof); err != nil {
+		return err
+	}
+	return t.count(done)
 }
 
 // taken reports whether what a write made, or whom it was made for, has been bound otherwise meanwhile.

@@ -58,28 +58,36 @@ type leg struct {
 	news     news         // what others are told of its work
 	treeDue  int64        // when all of the endpoint may be looked at again; the cycle's own
 
-	mu       sync.Mutex
-	conduit  cache.Conduit
-	decides  plan.Rules         // by which the planner decides
-	patterns []rule             // strategies of names
-	ep       remote.Endpoint    // nil until it could be opened
-	caps     *remote.Caps       // set once with ep, never changed
-	offline  error              // why the last check failed; nil: reachable
-	room     remote.Status      // what the endpoint last had to offer, see roomier
-	stirred  time.Time          // when what is parked was last tried because the endpoint changed
-	held     string             // why deletes are held back; "": they are not
-	free     bool               // deletions made at the endpoint may be applied: the guard has counted them
-	allowed  bool               // because a person said so
-	busy     bool               // a cycle is running
-	working  bool               // it has found something to do
-	due      bool               // the endpoint is to be looked at in the next cycle
-	started  bool               // one cycle at least has come to its end
-	lastErr  error              // of the last cycle; nil: it went well
-	lastOK   int64              // when a cycle last went well, in nanoseconds since 1970
-	failures int                // cycles in a row that could not reach the endpoint
-	next     time.Time          // when the timer starts the next cycle
-	stop     context.CancelFunc // ends the cycle under way; nil before the first
-	ended    chan struct{}      // closed when that cycle has ended
+	open       atomic.Bool // a generation may be under way
+	unverified atomic.Bool // one may wait to be verified
+	claims     claims      // the cycle's own
+	watching   watching    // likewise
+	looks      looks       // at the changes of the endpoint
+	progress   progress    // of the run under way
+
+	mu        sync.Mutex
+	conduit   cache.Conduit
+	decides   plan.Rules         // by which the planner decides
+	patterns  []rule             // strategies of names
+	ep        remote.Endpoint    // nil until it could be opened
+	caps      *remote.Caps       // set once with ep, never changed
+	offline   error              // why the last check failed; nil: reachable
+	room      remote.Status      // what the endpoint last had to offer, see roomier
+	stirred   time.Time          // when what is parked was last tried because the endpoint changed
+	held      string             // why deletes are held back; "": they are not
+	free      bool               // deletions made at the endpoint may be applied: the guard has counted them
+	allowed   bool               // because a person said so
+	cancelled bool               // the last run was ended by a person, and nobody has asked for another one
+	busy      bool               // a cycle is running
+	working   bool               // it has found something to do
+	due       bool               // the endpoint is to be looked at in the next cycle
+	started   bool               // one cycle at least has come to its end
+	lastErr   error              // of the last cycle; nil: it went well
+	lastOK    int64              // when a cycle last went well, in nanoseconds since 1970
+	failures  int                // cycles in a row that could not reach the endpoint
+	next      time.Time          // when the timer starts the next cycle
+	stop      context.CancelFunc // ends the cycle under way; nil before the first
+	ended     chan struct{}      // closed when that cycle has ended
 }
 
 func newLeg(e *Engine, row cache.Leg, rates *paced.Rates) *leg {
@@ -89,6 +97,8 @@ func newLeg(e *Engine, row cache.Leg, rates *paced.Rates) *leg {
 	}
 	l.fetches.l, l.fetches.news = l, make(chan struct{}, 1)
 	l.news.l = l
+	l.open.Store(true) // who was here before may have been killed
+	l.unverified.Store(true)
 	return l
 }
 

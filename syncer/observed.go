@@ -20,7 +20,11 @@ func (l *leg) applyObserved(ctx context.Context, c *counts) error {
 		before := c.Applied
 		learned := false
 		err := l.observedPages(ctx, func(page []cache.Observed) error {
+			applied := c.Applied
 			ops, err := l.applyPage(page, c)
+			if err == nil {
+				err = l.more(c, int(c.Applied-applied), 0)
+			}
 			if err != nil {
 				return err
 			}
@@ -126,7 +130,7 @@ func (l *leg) applyRows(rows []cache.Observed, c *counts) (need []lack, err erro
 	done := *c
 	err = l.e.Cache.Update(l.id, func(tx *cache.Tx) error {
 		done, need = *c, nil
-		t, err := l.step(tx, &done)
+		t, err := l.work(tx, &done, 0)
 		if err != nil {
 			return err
 		}
@@ -136,6 +140,9 @@ func (l *leg) applyRows(rows []cache.Observed, c *counts) (need []lack, err erro
 				return &objectError{o.RemoteID, err}
 			}
 			need = append(need, lacks...)
+		}
+		if err := t.count(done.less(*c)); err != nil {
+			return err
 		}
 		return fault.Point(faultApply)
 	})

@@ -244,7 +244,16 @@ func (r *rig) legs() []*leg {
 
 // alone runs one cycle of a leg.
 func (r *rig) alone(l *leg) error {
-	_, err := l.cycle(context.Background(), true, &syncCall{done: make(chan error, 1)})
+	for _, ch := range []chan struct{}{l.kick, l.marked, l.hint} {
+		select {
+		case <-ch: // as the loop does before it begins one
+		default:
+		}
+	}
+	again, err := l.cycle(context.Background(), true, &syncCall{done: make(chan error, 1)})
+	for err == nil && again && l.verifying() {
+		again, err = l.cycle(context.Background(), false, &syncCall{done: make(chan error, 1)})
+	}
 	return err
 }
 

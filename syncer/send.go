@@ -17,15 +17,22 @@ import (
 // in order, then copies in parallel, each proved. It goes on until a pass over
 // the items comes to nothing, and reports whether something failed by then.
 func (l *leg) sendLocal(ctx context.Context, ep remote.Endpoint, c *counts) (failed bool, err error) {
+	defer l.progress.leave()
 	for {
 		b := &batch{l: l, ep: ep, counts: c}
 		err := l.pages(func(items []cache.Item) error {
+			if len(items) > 0 {
+				l.progress.enter(PhaseCopying)
+			}
 			begun := time.Now()
 			err := l.settleRules(ctx)
 			if err == nil {
 				err = b.run(ctx, items)
 			}
 			l.makeWay(ctx, time.Since(begun))
+			if err == nil {
+				err = l.more(c, len(items), 0)
+			}
 			return err
 		})
 		failed = failed || b.failed
@@ -38,6 +45,7 @@ func (l *leg) sendLocal(ctx context.Context, ep remote.Endpoint, c *counts) (fai
 // sendDeletions carries out the deletions made in the drive that were marked before a time: a generation's, after its copies.
 // What is held is noted to be, but for what was allowed. It reports whether something was deleted.
 func (l *leg) sendDeletions(ctx context.Context, ep remote.Endpoint, c *counts, before int64, hold bool) (some bool, err error) {
+	defer l.progress.leave()
 	for {
 		b := &batch{l: l, ep: ep, counts: c}
 		err := l.pages(func(items []cache.Item) error {
@@ -51,6 +59,9 @@ func (l *leg) sendDeletions(ctx context.Context, ep remote.Endpoint, c *counts, 
 			begun := time.Now()
 			err = b.delete(ctx, jobs)
 			l.makeWay(ctx, time.Since(begun))
+			if err == nil {
+				err = l.more(c, len(jobs), 0)
+			}
 			return err
 		})
 		some = some || b.progress
@@ -362,11 +373,14 @@ func (b *batch) step(do func(t *step) error) error {
 	var done counts
 	err := b.l.e.Cache.Update(b.l.id, func(tx *cache.Tx) error {
 		done = *b.counts
-		t, err := b.l.step(tx, &done)
+		t, err := b.l.work(tx, &done, 0)
 		if err != nil {
 			return err
 		}
-		return do(t)
+		if err := do(t); err != nil {
+			return err
+		}
+		return t.count(done.less(*b.counts))
 	})
 	if err == nil {
 		*b.counts = done
@@ -424,6 +438,10 @@ func (b *batch) copy(ctx context.Context, jobs []job) error {
 func (b *batch) delete(ctx context.Context, jobs []job) error {
 	if len(jobs) == 0 {
 		return nil
+	}
+	b.l.progress.enter(PhaseDeleting)
+	if err := b.claimDeletions(jobs); err != nil {
+		return err
 	}
 	// A power cut must not bring back here what is gone there: it would look like a delete of the endpoint's own.
 	if err := b.l.e.Cache.SyncIndex(); err != nil {

@@ -53,6 +53,7 @@ type metered struct {
 	body
 	l        *leg
 	progress *event.Progress
+	part     *part // nil: it counts for nothing
 }
 
 // ReadAt implements io.ReaderAt.
@@ -61,7 +62,8 @@ func (m metered) ReadAt(p []byte, off int64) (int, error) {
 	m.l.e.sent.Add(int64(n))
 	m.l.e.Events.Moved(event.Up, int64(n))
 	m.progress.Reached(off + int64(n))
-	m.l.news.moved(0, int64(n))
+	m.part.read(int64(n))
+	m.l.news.moved()
 	return n, err
 }
 

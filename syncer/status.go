@@ -37,7 +37,8 @@ type ConduitStatus struct {
 	PendingRemote int64
 	Conflicts     int64
 	Errors        int64
-	Notes         []string // what its endpoints lack or complain of
+	Notes         []string  // what its endpoints lack or complain of
+	Progress      *Progress // of the run under way; nil: there is none
 }
 
 // LegStatus is one endpoint of a conduit as it stands. LastSync is when a cycle last went well, in nanoseconds since 1970.
@@ -87,12 +88,20 @@ func (e *Engine) Status() ([]ConduitStatus, error) {
 			if err != nil {
 				return err
 			}
+			var under []Progress
 			for i, row := range legs {
 				tree, err := tx.TreeCheck(row.ID)
 				if err != nil {
 					return err
 				}
 				s.addTree(tree, i == 0)
+				p, some, err := e.progressOf(tx, row.ID)
+				if err != nil {
+					return err
+				}
+				if some {
+					under = append(under, p)
+				}
 				l := LegStatus{Endpoint: row.Endpoint, Role: row.Role, State: StateIdle, Damaged: damaged[row.ID]}
 				l.count(row.ID, counts, open)
 				note, err := e.legState(tx, row, cd, &l)
@@ -104,6 +113,7 @@ func (e *Engine) Status() ([]ConduitStatus, error) {
 				}
 				s.Legs = append(s.Legs, l)
 			}
+			s.Progress = joinProgress(under)
 			s.sum()
 			if err := s.describe(tx); err != nil {
 				return err
@@ -244,9 +254,9 @@ func (s *ConduitStatus) describe(tx *cache.Tx) error {
 	}
 	config, _ := parseConfig(s.PolicyConfig) // one that cannot be read stops the conduit, which says so
 	s.KeepExtra = config.MirrorDeletions != nil && !*config.MirrorDeletions
-	g, ok, err := tx.Generation(s.ID, s.Generation)
-	if err == nil && ok {
-		s.Verification = g.Verification
+	last, err := tx.Generations(cache.GenerationFilter{Conduit: s.ID, Limit: 1})
+	if err == nil && len(last) > 0 {
+		s.Verification = last[0].Verification
 	}
 	return err
 }

@@ -2,6 +2,7 @@ package syncer
 
 import (
 	"errors"
+	"strings"
 	"sync"
 	"time"
 
@@ -25,11 +26,7 @@ type news struct {
 	mu       sync.Mutex // a leaf
 	on       bool
 	begun    time.Duration // of the bus's time
-	files    int64         // that were sent
-	filesAll int64         // that are to be sent, as far as is known
-	bytes    int64         // that were read for that
-	bytesAll int64
-	failed   string // the failure that was told of last, until a run goes well
+	failed   string        // the failure that was told of last, until a run goes well
 	throttle event.Throttle
 }
 
@@ -43,7 +40,6 @@ func (n *news) begin() {
 	was := n.on
 	if !was {
 		n.on, n.begun = true, bus.Steady()
-		n.files, n.filesAll, n.bytes, n.bytesAll = 0, 0, 0, 0
 		n.throttle.Reset()
 	}
 	n.mu.Unlock()
@@ -61,21 +57,35 @@ func (n *news) end() (took time.Duration, was bool) {
 	return n.l.e.Events.Steady() - n.begun, was
 }
 
-// recorded tells of a generation that was just written down.
-func (n *news) recorded(g cache.Generation) {
-	if n.l.e.Events == nil {
+// completed takes the run off with its generations, and tells of those of which nothing more is looked at.
+func (n *news) completed(all []cache.Generation) {
+	if n.l.e.Events == nil || len(all) == 0 {
 		return
 	}
 	n.begin()
+	n.end()
+	for _, g := range all {
+		if !waitsToBeVerified(g) {
+			n.outcome(g)
+		}
+	}
+}
+
+// outcome tells what came of a generation: it is complete when it was verified.
+func (n *news) outcome(g cache.Generation) {
+	if n.l.e.Events == nil {
+		return
+	}
 	e := n.l.event(event.SyncCompleted)
-	e.Took, _ = n.end()
+	if g.Verification != cache.Verified {
+		e.Type, e.Error = event.SyncFailed, strings.TrimPrefix(g.Verification, cache.FailedPrefix)
+	}
+	e.Took = time.Duration(g.Completed - g.Started)
 	e.Generation, e.Files, e.Deleted, e.Conflicts, e.Bytes, e.Errors = g.Number, g.Copied, g.Deleted, g.Conflicts, g.Bytes, g.Errors
 	n.l.e.Events.Publish(e)
-	if g.Verification != "" {
-		v := n.l.event(event.VerificationComplete)
-		v.Generation, v.To = g.Number, g.Verification
-		n.l.e.Events.Publish(v)
-	}
+	v := n.l.event(event.VerificationComplete)
+	v.Generation, v.To = g.Number, g.Verification
+	n.l.e.Events.Publish(v)
 }
 
 // over tells how a cycle ended that wrote nothing down, if it was told of or failed. A failure that lasts is told of once.
@@ -105,36 +115,26 @@ func (n *news) over(err error, interrupted bool) {
 	n.l.e.tellStates()
 }
 
-// toSend notes that so many files, and bytes, are to be sent.
-func (n *news) toSend(all []*sending) {
-	n.begin()
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	for _, s := range left(all) {
-		n.filesAll++
-		n.bytesAll += s.node.Size
-	}
-}
-
-// moved notes progress, and tells of it now and then.
-func (n *news) moved(files, bytes int64) {
+// moved tells of the progress of the run, now and then.
+func (n *news) moved() {
 	bus := n.l.e.Events
-	n.mu.Lock()
-	n.files += files
-	n.bytes += bytes
-	e := event.Event{Files: n.files, FilesTotal: n.filesAll, Bytes: min(n.bytes, n.bytesAll), Total: n.bytesAll, Took: bus.Steady() - n.begun}
-	n.mu.Unlock()
 	if !bus.Wants(event.SyncProgress) || !n.throttle.May(bus.Steady()) {
 		return
 	}
-	if e.Took > 0 {
-		e.Rate = int64(float64(e.Bytes) / e.Took.Seconds())
+	var p Progress
+	err := n.l.e.Cache.View(func(tx *cache.Tx) (err error) {
+		p, _, err = n.l.progressNow(tx)
+		return err
+	})
+	if err != nil {
+		n.l.e.log.Warn("progress not told", "conduit", n.l.conduitRow().Name, "error", err)
+		return
 	}
-	if e.Rate > 0 {
-		e.Rest = time.Duration(float64(e.Total-e.Bytes) / float64(e.Rate) * float64(time.Second))
-	}
-	about := n.l.event(event.SyncProgress)
-	e.Type, e.Conduit, e.Endpoint = about.Type, about.Conduit, about.Endpoint
+	e := n.l.event(event.SyncProgress)
+	e.Files, e.FilesTotal, e.Bytes, e.Total, e.Rate, e.Rest = p.Files, p.FilesTotal, p.Bytes, p.BytesTotal, p.Rate, p.Left
+	n.mu.Lock()
+	e.Took = bus.Steady() - n.begun
+	n.mu.Unlock()
 	bus.Publish(e)
 }
 
@@ -182,7 +182,7 @@ func (b *batch) tellSent(all []*sending) {
 			e.Path = b.l.e.pathOf(cache.DentryID(s.Op.Dentry))
 		}
 		bus.Publish(e)
-		b.l.news.moved(1, 0)
+		b.l.news.moved()
 	}
 }
 

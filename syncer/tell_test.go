@@ -63,7 +63,7 @@ func TestARunIsToldFromItsBeginningToItsEnd(t *testing.T) {
 	r.move("c", "d/c")
 	r.settle()
 	r.legs()[0].news.over(nil, false) // as the end of the turn
-	has(t, "moved here", heard(s), "SyncStarted", "FileMoved /d/c local file", "SyncCompleted")
+	has(t, "moved here", heard(s), "SyncStarted", "FileMoved /d/c local file", "SyncCompleted", "VerificationComplete")
 	f.remove("d/c")
 	r.remove("d/a")
 	r.settle()
