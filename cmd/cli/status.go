@@ -132,6 +132,9 @@ func (a *app) statusText(s control.Status) string {
 	fmt.Fprintf(&out, "index   %s for %s\n", size(s.Cache.Index), plural(s.Nodes, "node"))
 	fmt.Fprintf(&out, "daemon  %s in memory, version %s\n", size(s.Memory), s.Version)
 	for _, c := range s.Conduits {
+		if c.Progress != nil {
+			fmt.Fprintf(&out, "\n%s: %s", c.Name, runText(*c.Progress))
+		}
 		if c.Message != "" {
 			fmt.Fprintf(&out, "\n%s: %s", c.Name, c.Message)
 		}

@@ -51,6 +51,8 @@ type ConduitStatus struct {
 	Errors        int64      `json:"errors"`
 	Message       string     `json:"message,omitempty"` // why it is in this state
 
+	Progress *RunProgress `json:"progress,omitempty"` // of the run under way; absent: nothing is
+
 	Strategy  string `json:"strategy"`
 	Rules     []Rule `json:"rules"`      // in their order
 	KeepExtra bool   `json:"keep_extra"` // see ConduitSpec
@@ -326,9 +328,21 @@ type Redundancy struct {
 
 // Progress is how far a long request is. Totals grow while work is found.
 type Progress struct {
-	Done  int64 `json:"done"`
-	Total int64 `json:"total"`
-	Bytes bool  `json:"bytes,omitempty"` // the unit; else things
+	Done  int64        `json:"done"`
+	Total int64        `json:"total"`
+	Bytes bool         `json:"bytes,omitempty"` // the unit; else things
+	Run   *RunProgress `json:"run,omitempty"`   // of a sync: what is under way
+}
+
+// RunProgress is how far a run of a conduit is. Totals grow while work is found.
+type RunProgress struct {
+	Phase      string   `json:"phase"`      // copying, deleting, verifying
+	Files      int64    `json:"files_done"` // of this phase
+	FilesTotal int64    `json:"files_total"`
+	Bytes      int64    `json:"bytes_done"` // of copies
+	BytesTotal int64    `json:"bytes_total"`
+	Rate       int64    `json:"bytes_per_second"` // of late
+	ETA        *float64 `json:"eta_seconds"`      // null: not known
 }
 
 // SyncRequest is the body of POST /v1/sync. No names: every conduit.
@@ -342,7 +356,7 @@ type SyncRequest struct {
 
 // SyncResult is the result of POST /v1/sync.
 type SyncResult struct {
-	State   string    `json:"state"` // started, done, conflicts, unreachable, parked, held
+	State   string    `json:"state"` // started, done, conflicts, unreachable, parked, held, cancelled
 	Blocked []Refusal `json:"blocked"`
 }
 

@@ -155,6 +155,7 @@ func conduitStatus(c syncer.ConduitStatus) control.ConduitStatus {
 		LastError: c.LastError, LastErrorAt: when(c.LastErrorAt), Created: time.Unix(0, c.Created).UTC(), Updated: time.Unix(0, c.Updated).UTC(),
 	}
 	s.TreeVerified, s.TreeVerification = when(c.Tree.Verified), c.Tree.Result
+	s.Progress = runProgress(c.Progress)
 	for _, r := range c.Rules {
 		s.Rules = append(s.Rules, control.Rule(r))
 	}
@@ -166,6 +167,21 @@ func conduitStatus(c syncer.ConduitStatus) control.ConduitStatus {
 		})
 	}
 	return s
+}
+
+// runProgress is the progress of a run as the protocol has it; nil: there is none.
+func runProgress(p *syncer.Progress) *control.RunProgress {
+	if p == nil {
+		return nil
+	}
+	out := &control.RunProgress{
+		Phase: p.Phase, Files: p.Files, FilesTotal: p.FilesTotal, Bytes: p.Bytes, BytesTotal: p.BytesTotal, Rate: p.Rate,
+	}
+	if p.Known {
+		seconds := p.Left.Seconds()
+		out.ETA = &seconds
+	}
+	return out
 }
 
 // planned is when something is to happen; the zero time is never.

@@ -30,7 +30,7 @@ func (h syncHandler) Sync(ctx context.Context, r control.SyncRequest, report con
 	go func() {
 		defer close(told)
 		if r.Wait {
-			h.reportQueue(ctx, report)
+			h.reportQueue(ctx, r.Conduits, report)
 		}
 	}()
 	result, err := h.engine.Sync(ctx, syncer.SyncRequest{
@@ -42,7 +42,7 @@ func (h syncHandler) Sync(ctx context.Context, r control.SyncRequest, report con
 		return control.SyncResult{}, coded(err)
 	}
 	out := control.SyncResult{State: result.State, Blocked: []control.Refusal{}}
-	if !r.Wait && result.State != syncer.SyncUnreachable && result.State != syncer.SyncHeld {
+	if !r.Wait && result.State != syncer.SyncUnreachable && result.State != syncer.SyncHeld && result.State != syncer.SyncCancelled {
 		// What is left after one cycle is not stuck: it goes on in the background.
 		out.State = "started"
 		return out, nil
@@ -53,8 +53,8 @@ func (h syncHandler) Sync(ctx context.Context, r control.SyncRequest, report con
 	return out, nil
 }
 
-// reportQueue tells how much of the longest queue seen is done, until ctx ends.
-func (h syncHandler) reportQueue(ctx context.Context, report control.Report) {
+// reportQueue tells how much of the longest queue seen is done, and what the runs of the conduits are at, until ctx ends.
+func (h syncHandler) reportQueue(ctx context.Context, conduits []string, report control.Report) {
 	tick := time.NewTicker(progressTick)
 	defer tick.Stop()
 	var most int64
@@ -75,8 +75,12 @@ func (h syncHandler) reportQueue(ctx context.Context, report control.Report) {
 		if err != nil {
 			return // the cache is closing
 		}
+		run, err := h.engine.Progress(conduits)
+		if err != nil {
+			return
+		}
 		most = max(most, open)
-		report(control.Progress{Done: most - open, Total: most})
+		report(control.Progress{Done: most - open, Total: most, Run: runProgress(run)})
 	}
 }
 

@@ -33,6 +33,17 @@ type Conduit struct {
 	PendingRemote int64  `json:"pending_remote"`
 	Conflicts     int64  `json:"conflicts"`
 	Errors        int64  `json:"errors"`
+	// Progress is of the run under way; nil: nothing is.
+	Progress *Progress `json:"progress"`
+}
+
+// Progress is how far a run is.
+type Progress struct {
+	Phase      string `json:"phase"`
+	FilesDone  int64  `json:"files_done"`
+	FilesTotal int64  `json:"files_total"`
+	BytesDone  int64  `json:"bytes_done"`
+	BytesTotal int64  `json:"bytes_total"`
 }
 
 // Cache is the local content of Status, in bytes.
