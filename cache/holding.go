@@ -42,6 +42,13 @@ func (tx *Tx) Holding(id DentryID, proof int) (Holding, error) {
 	return h, err
 }
 
+// ProvedAt are the endpoints, as their legs name them, that have proved by this proof or a better one that they store the present
+// version of a node.
+func (tx *Tx) ProvedAt(ino Ino, proof int) ([]string, error) {
+	return list(tx, (*row).str, `SELECT DISTINCT l.endpoint FROM nodes n JOIN dentries x ON x.ino = n.ino JOIN bindings b ON b.dentry = x.id
+		JOIN legs l ON l.id = b.leg WHERE n.ino = ? AND b.l_version = n.version AND b.proof >= ? ORDER BY l.id`, ino, proof)
+}
+
 // Intents reads up to limit dentries that have an intent of their own, in the order of their ids, beginning after one.
 func (tx *Tx) Intents(after DentryID, limit int) ([]Dentry, error) {
 	return list(tx, scanDentry, "SELECT "+dentryCols+` FROM dentries d INDEXED BY dentries_intent WHERE d.intent <> 0 AND d.id > ?

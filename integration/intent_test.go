@@ -274,14 +274,22 @@ func TestRedundancyNamesWhatHasOneCopy(t *testing.T) {
 		"all": {[]string{"--all"}, map[string]string{
 			"/old/cloud": "0 0 false", "/dropped": "1 1 false", "/unsent": "1 0 true", "/sent": "2 1 true", "checked, at risk": "4 3",
 		}},
-		"of a path": {[]string{f.path("old")}, map[string]string{"/old/cloud": "0 0 false", "checked, at risk": "1 1"}},
+		"three are wanted": {[]string{"--min", "3"}, map[string]string{
+			"/old/cloud": "0 0 false", "/dropped": "1 1 false", "/unsent": "1 0 true", "/sent": "2 1 true", "checked, at risk": "4 4",
+		}},
+		"one is enough": {[]string{"--min", "1"}, map[string]string{"/old/cloud": "0 0 false", "checked, at risk": "4 1"}},
+		"of a path":     {[]string{f.path("old")}, map[string]string{"/old/cloud": "0 0 false", "checked, at risk": "1 1"}},
 	} {
 		if got := copies(tc.args...); fmt.Sprint(got) != fmt.Sprint(tc.want) {
 			t.Errorf("%s: got %v, want %v", name, got, tc.want)
 		}
 	}
-	if r := f.run("redundancy"); r.Code != 0 || !strings.Contains(r.Stdout, "/dropped") || strings.Contains(r.Stdout, "/sent") || !strings.Contains(r.Stderr, "3 of 4 files") {
+	if r := f.run("redundancy"); r.Code != 0 || !strings.Contains(r.Stdout, "/dropped") || strings.Contains(r.Stdout, "/sent") || !strings.Contains(r.Stderr, "3 of 4 files") ||
+		!strings.Contains(r.Stderr, "copies: 1 file with 0, 2 files with 1, 1 file with 2") || !strings.Contains(r.Stdout, "/dropped  ("+f.dir+")") {
 		t.Errorf("redundancy prints %s", r)
+	}
+	if r := f.run("redundancy", "--min", "0"); r.Code != 2 {
+		t.Errorf("no copy is enough: %s", r)
 	}
 	f.do("resume")
 	f.settled()

@@ -132,6 +132,7 @@ type Copies struct {
 	Size   int64
 	Proved int  // endpoints that have proved that they store it
 	Here   bool // and it is here whole
+	Ino    cache.Ino
 }
 
 // Count is how many copies there are in all.
@@ -144,15 +145,27 @@ func (c Copies) Count() int {
 
 // Copies calls f for the files at or below a dentry that have any bytes, with the copies that are known. An endpoint counts
 // when a proof of at least the given strength is recorded; nobody is asked. most leaves out files with more copies than
-// that; below 0: none. checked is how many files were looked at.
-func (m *Manager) Copies(ctx context.Context, id cache.DentryID, proof, most int, f func(Copies) error) (checked int64, err error) {
+// that; below 0: none. What is here and was found to be damaged is none. checked is how many files were looked at, those with no
+// copy first, and so on.
+func (m *Manager) Copies(ctx context.Context, id cache.DentryID, proof, most int, f func(Copies) error) (checked []int64, err error) {
+	var damaged map[cache.Ino]bool
+	err = m.cache.View(func(tx *cache.Tx) (err error) {
+		damaged, err = tx.DamagedHere()
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("count copies: %w", err)
+	}
 	t := tour{m: m, proof: proof, into: everywhere, page: func(page []held) error {
 		return m.files(id, page, func(h held) error {
 			if h.Node.Size == 0 {
 				return nil // there is nothing to lose
 			}
-			checked++
-			c := Copies{Size: h.Node.Size, Proved: h.Copies, Here: h.Node.Residency == cache.Full}
+			c := Copies{Size: h.Node.Size, Proved: h.Copies, Here: h.Node.Residency == cache.Full && !damaged[h.Ino], Ino: h.Ino}
+			for len(checked) <= c.Count() {
+				checked = append(checked, 0)
+			}
+			checked[c.Count()]++
 			if most >= 0 && c.Count() > most {
 				return nil
 			}

@@ -116,19 +116,19 @@ func TestCopiesTellWhatHasOnlyOne(t *testing.T) {
 	prove(one, 3)
 	prove(weak, 1)
 	d.full(both)
-	_, o, err := d.c.Create(cache.RootIno, "own", 0o644, cache.Caller{})
+	own, o, err := d.c.Create(cache.RootIno, "own", 0o644, cache.Caller{})
 	d.ok(err)
 	_, err = o.WriteAt(pattern(7), 0) // and it stays open
 	d.ok(err)
 	defer func() { d.ok(o.Close()) }()
 	for most, want := range map[int][]Copies{
-		-1: {{"/both", 3, 1, true}, {"/one", 3, 1, false}, {"/weak", 3, 0, false}, {"/own", 7, 0, true}},
-		1:  {{"/one", 3, 1, false}, {"/weak", 3, 0, false}, {"/own", 7, 0, true}},
+		-1: {{"/both", 3, 1, true, both.Ino}, {"/one", 3, 1, false, one.Ino}, {"/weak", 3, 0, false, weak.Ino}, {"/own", 7, 0, true, own.Ino}},
+		1:  {{"/one", 3, 1, false, one.Ino}, {"/weak", 3, 0, false, weak.Ino}, {"/own", 7, 0, true, own.Ino}},
 	} {
 		var got []Copies
 		checked, err := d.m.Copies(context.Background(), cache.RootDentry, 2, most, func(c Copies) error { got = append(got, c); return nil })
-		if err != nil || checked != 4 || !slices.Equal(got, want) {
-			t.Errorf("at most %d: got %v of %d, %v, want %v", most, got, checked, err, want)
+		if err != nil || !slices.Equal(checked, []int64{1, 2, 1}) || !slices.Equal(got, want) {
+			t.Errorf("at most %d: got %v of %v, %v, want %v", most, got, checked, err, want)
 		}
 	}
 }
@@ -141,8 +141,8 @@ func TestToursReadPageAfterPage(t *testing.T) {
 		d.remote(dir.Ino, fmt.Sprint(i), pattern(1))
 	}
 	checked, err := d.m.Copies(context.Background(), cache.RootDentry, 1, 0, func(Copies) error { return nil })
-	if err != nil || checked != 2*tourPage+3 {
-		t.Fatalf("%d, %v", checked, err)
+	if err != nil || !slices.Equal(checked, []int64{2*tourPage + 3}) {
+		t.Fatalf("%v, %v", checked, err)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()

@@ -3,6 +3,7 @@ package cli
 import (
 	"context"
 	"fmt"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -122,33 +123,46 @@ func (a *app) onPathsOrDrive(ctx context.Context, args []string, f func(*group) 
 }
 
 func (a *app) redundancy() *cobra.Command {
-	var asJSON, everything bool
+	var r control.RedundancyRequest
+	var asJSON bool
 	cmd := &cobra.Command{
 		Use:   "redundancy [PATH...]",
 		Short: "Show the files of which fewer than two whole copies are known",
 		Long: `Counts for every file the whole copies of its present version: one for each
-storage that has proved to keep it, and one if it is all on this machine. Nobody is
-asked anything. Empty files do not count.`,
+storage that has proved to keep it, and one if it is all on this machine. A copy that
+was found to be damaged does not count. Nobody is asked anything: vdfs verify does
+that. Empty files do not count.`,
 		Example: `  vdfs redundancy
-  vdfs redundancy ~/Drive/Photos --all`,
+  vdfs redundancy ~/Drive/Photos --all
+  vdfs redundancy --min 3           those with fewer than three copies`,
 		Args: between(0, many),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return a.runRedundancy(cmd.Context(), args, everything, asJSON)
+			if r.Min < 1 {
+				return usageError("--min counts copies from 1 on")
+			}
+			return a.runRedundancy(cmd.Context(), args, r, asJSON)
 		},
 	}
-	cmd.Flags().BoolVar(&everything, "all", false, "every file with the number of its copies")
+	cmd.Flags().BoolVar(&r.All, "all", false, "every file with the number of its copies")
+	cmd.Flags().IntVar(&r.Min, "min", 2, "how many copies are enough")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "as JSON")
 	return cmd
 }
 
-const copyLine = "%6s %6s %-5s %9s  %s\n"
+const copyLine = "%6s %6s %-5s %9s  %s%s\n"
 
-func (a *app) runRedundancy(ctx context.Context, args []string, everything, asJSON bool) error {
+func (a *app) runRedundancy(ctx context.Context, args []string, q control.RedundancyRequest, asJSON bool) error {
 	out := copiesOut{app: a, asJSON: asJSON, list: jsonList{app: a, indent: "  "}}
 	var sum control.Redundancy
 	err := a.onPathsOrDrive(ctx, args, func(g *group) ([]control.Refusal, bool, error) {
 		r, err := control.Items[control.FileCopies, control.Redundancy](ctx, g.client, "/v1/redundancy",
-			control.RedundancyRequest{Paths: g.paths, All: everything}, out.file)
+			control.RedundancyRequest{Paths: g.paths, All: q.All, Min: q.Min}, out.file)
+		for copies, files := range r.By {
+			for len(sum.By) <= copies {
+				sum.By = append(sum.By, 0)
+			}
+			sum.By[copies] += files
+		}
 		sum.Files, sum.AtRisk, sum.Bytes = sum.Files+r.Files, sum.AtRisk+r.AtRisk, sum.Bytes+r.Bytes
 		return r.Refused, r.Files > 0, err
 	})
@@ -159,11 +173,33 @@ func (a *app) runRedundancy(ctx context.Context, args []string, everything, asJS
 		if perr := first(out.begin(), out.list.end()); perr != nil {
 			return perr
 		}
-		rest := fmt.Sprintf(",\n  \"checked\": %d,\n  \"at_risk\": %d,\n  \"at_risk_bytes\": %d\n}\n", sum.Files, sum.AtRisk, sum.Bytes)
+		rest := fmt.Sprintf(",\n  \"checked\": %d,\n  \"at_risk\": %d,\n  \"at_risk_bytes\": %d,\n  \"by_copies\": %s\n}\n", sum.Files, sum.AtRisk, sum.Bytes, counts(sum.By))
 		return first(a.print(rest), err)
 	}
-	a.say("%d of %s: fewer than two copies are known (%s)", sum.AtRisk, plural(sum.Files, "file"), size(sum.Bytes))
+	enough := fmt.Sprint(q.Min)
+	if q.Min == 2 {
+		enough = "two"
+	}
+	a.say("%d of %s: fewer than %s copies are known (%s)", sum.AtRisk, plural(sum.Files, "file"), enough, size(sum.Bytes))
+	var by []string
+	for copies, files := range sum.By {
+		if files > 0 {
+			by = append(by, fmt.Sprintf("%s with %d", plural(files, "file"), copies))
+		}
+	}
+	if len(by) > 0 {
+		a.say("copies: %s", strings.Join(by, ", "))
+	}
 	return err
+}
+
+// counts is a list of numbers in JSON.
+func counts(of []int64) string {
+	text := make([]string, len(of))
+	for i, n := range of {
+		text[i] = fmt.Sprint(n)
+	}
+	return "[" + strings.Join(text, ", ") + "]"
 }
 
 // copiesOut prints files as they come.
@@ -183,7 +219,7 @@ func (o *copiesOut) begin() error {
 	if o.asJSON {
 		return o.app.print("{\n  \"files\": ")
 	}
-	return o.app.print(o.app.paint(bold, fmt.Sprintf(copyLine, "COPIES", "PROVED", "HERE", "SIZE", "PATH")))
+	return o.app.print(o.app.paint(bold, fmt.Sprintf(copyLine, "COPIES", "PROVED", "HERE", "SIZE", "PATH", "")))
 }
 
 func (o *copiesOut) file(c control.FileCopies) error {
@@ -197,5 +233,9 @@ func (o *copiesOut) file(c control.FileCopies) error {
 	if c.Here {
 		here = "yes"
 	}
-	return o.app.print(fmt.Sprintf(copyLine, fmt.Sprint(c.Copies), fmt.Sprint(c.Proved), here, size(c.Size), o.app.shown(string(c.Path))))
+	at := ""
+	if len(c.Endpoints) > 0 {
+		at = "  (" + o.app.shown(strings.Join(c.Endpoints, ", ")) + ")"
+	}
+	return o.app.print(fmt.Sprintf(copyLine, fmt.Sprint(c.Copies), fmt.Sprint(c.Proved), here, size(c.Size), o.app.shown(string(c.Path)), at))
 }

@@ -306,7 +306,8 @@ type StorageTrash struct {
 // RedundancyRequest is the body of POST /v1/redundancy.
 type RedundancyRequest struct {
 	Paths []Path `json:"paths"`
-	All   bool   `json:"all,omitempty"` // not only files with fewer than two copies
+	All   bool   `json:"all,omitempty"` // not only files with too few copies
+	Min   int    `json:"min,omitempty"` // how many copies are enough; 0: two
 }
 
 // FileCopies is one item of POST /v1/redundancy: how many whole copies of a file's present version are known.
@@ -316,13 +317,16 @@ type FileCopies struct {
 	Copies int   `json:"copies"` // in all
 	Proved int   `json:"proved"` // endpoints that have proved to store it
 	Here   bool  `json:"local"`  // it is here whole
+	// Endpoints are those that have proved to store it.
+	Endpoints []string `json:"endpoints"`
 }
 
 // Redundancy is the result of POST /v1/redundancy. Bytes are those of the files at risk.
 type Redundancy struct {
 	Files   int64     `json:"files"`   // looked at; empty ones are not
-	AtRisk  int64     `json:"at_risk"` // with fewer than two copies
+	AtRisk  int64     `json:"at_risk"` // with too few copies
 	Bytes   int64     `json:"at_risk_bytes"`
+	By      []int64   `json:"by_copies"` // files with no copy, with one, and so on
 	Refused []Refusal `json:"refused"`
 }
 

@@ -91,8 +91,14 @@ func (h fileHandler) Redundancy(ctx context.Context, r control.RedundancyRequest
 	}
 	h.awaitCloses(ctx)
 	f, err := h.findAll(ctx, r.Paths)
-	sum := control.Redundancy{Refused: f.refused}
-	most := 1
+	sum := control.Redundancy{Refused: f.refused, By: []int64{}}
+	if r.Min < 0 {
+		return sum, refuse(control.Usage, "--min counts copies, and cannot be negative")
+	}
+	if r.Min == 0 {
+		r.Min = 2
+	}
+	most := r.Min - 1
 	if r.All {
 		most = -1
 	}
@@ -100,15 +106,31 @@ func (h fileHandler) Redundancy(ctx context.Context, r control.RedundancyRequest
 		if err != nil {
 			break
 		}
-		var checked int64
+		var checked []int64
 		checked, err = h.offload.Copies(ctx, id, int(remote.ProofStrong), most, func(c offload.Copies) error {
-			if c.Count() < 2 {
+			if c.Count() < r.Min {
 				sum.AtRisk++
 				sum.Bytes += c.Size
 			}
-			return item(control.FileCopies{Path: control.Path(c.Path), Size: c.Size, Copies: c.Count(), Proved: c.Proved, Here: c.Here})
+			out := control.FileCopies{Path: control.Path(c.Path), Size: c.Size, Copies: c.Count(), Proved: c.Proved, Here: c.Here, Endpoints: []string{}}
+			if c.Proved > 0 {
+				err := h.parts.cache.View(func(tx *cache.Tx) (err error) {
+					out.Endpoints, err = tx.ProvedAt(c.Ino, int(remote.ProofStrong))
+					return err
+				})
+				if err != nil {
+					return err
+				}
+			}
+			return item(out)
 		})
-		sum.Files += checked
+		for copies, files := range checked {
+			for len(sum.By) <= copies {
+				sum.By = append(sum.By, 0)
+			}
+			sum.By[copies] += files
+			sum.Files += files
+		}
 	}
 	return sum, coded(err)
 }

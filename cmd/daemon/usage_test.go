@@ -69,7 +69,7 @@ func TestHandlersTellWhatIsKeptWhereAndWhy(t *testing.T) {
 	}
 	found, sum := copies(control.RedundancyRequest{})
 	if sum.Files != 2 || sum.AtRisk != 2 || sum.Bytes != 19 || !reflect.DeepEqual(found, []control.FileCopies{
-		{Path: "/new", Size: 9, Copies: 1, Proved: 1}, {Path: "/dir/old", Size: 10, Copies: 1, Here: true}, // nobody had it proved yet
+		{Path: "/new", Size: 9, Copies: 1, Proved: 1, Endpoints: []string{files}}, {Path: "/dir/old", Size: 10, Copies: 1, Here: true, Endpoints: []string{}}, // nobody had it proved yet
 	}) {
 		t.Errorf("only at the endpoint: %+v, %+v", found, sum)
 	}
