@@ -14,6 +14,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -359,4 +360,67 @@ func TestSomebodyWhoDoesNotReadHoldsNothingUp(t *testing.T) {
 	if float64(lost) != f.metric("vdfs_events_dropped_total") {
 		t.Errorf("%d are told to be lost, %v were", lost, f.metric("vdfs_events_dropped_total"))
 	}
+}
+
+// progressOf are the events about the progress of a file or a run.
+func progressOf(all []drive.Event, kind, way string) (out []drive.Event) {
+	for _, e := range all {
+		if e.Type == kind && e.Direction == way {
+			out = append(out, e)
+		}
+	}
+	return out
+}
+
+// fits demands that progress was told of several times, but no more than five times a second, and only grows.
+func fits(t *testing.T, what string, took time.Duration, all []drive.Event, bytes func(drive.Event) int64) {
+	t.Helper()
+	if most := int(took/(200*time.Millisecond)) + 1; len(all) < 3 || len(all) > most {
+		t.Errorf("%s: told of %d times in %v", what, len(all), took)
+	}
+	last := int64(0)
+	for _, e := range all {
+		if n := bytes(e); n < last || n > e.TotalBytes || e.TotalBytes != 12<<20 {
+			t.Errorf("%s: %d bytes come after %d: %+v", what, n, last, e)
+		} else {
+			last = n
+		}
+	}
+}
+
+func TestProgressIsTold(t *testing.T) {
+	t.Parallel()
+	f, _ := farDrive(t, 4<<20, map[string][]byte{"big": random(12 << 20), "other": random(12 << 20)})
+	w := f.follow()
+	begun := time.Now()
+	read(t, f.path("big"))
+	w.wants("it is here", "FileDownloadCompleted", at("/big"))
+	down := progressOf(w.seen(), "FileChunkReceived", "down")
+	fits(t, "a download", time.Since(begun), down, func(e drive.Event) int64 { return e.Received })
+	for _, e := range down {
+		if e.Path != "/big" || e.Chunk != (e.Received-1)/(64<<10) {
+			t.Errorf("progress is %+v", e)
+		}
+	}
+
+	// What goes from one storage to another comes as slowly as from the first.
+	second := f.dir + "-second"
+	must(t, os.Mkdir(second, 0o755))
+	f.do("resume")
+	begun = time.Now()
+	f.do("conduit", "create", "backup", "--source", "drive:/", "--target", second, "--policy", "synchronize")
+	w.wants("it is there", "FileUploadCompleted", at("/other"))
+	took := time.Since(begun)
+	var up []drive.Event
+	for _, e := range progressOf(w.seen(), "FileChunkReceived", "up") {
+		if e.Path == "/other" && e.Conduit == "backup" {
+			up = append(up, e)
+		}
+	}
+	fits(t, "an upload", took, up, func(e drive.Event) int64 { return e.Received })
+	run := progressOf(w.seen(), "SyncProgress", "")
+	if len(run) < 3 || run[len(run)-1].Conduit != "backup" || run[len(run)-1].TotalFiles == 0 || run[len(run)-1].Rate == 0 {
+		t.Errorf("a run is told of as %+v", run)
+	}
+	f.sync()
 }

@@ -161,7 +161,9 @@ func (b *batch) tellStarted(all []*sending) {
 		e := b.l.event(event.FileUploadStarted)
 		e.Total, e.Way = s.node.Size, event.Up
 		path := func() string { return b.l.e.pathOf(cache.DentryID(s.Op.Dentry)) }
-		s.progress = bus.Progress(e, path)
+		if s.node.Size > groupFile { // others take less long than would be told
+			s.progress = bus.Progress(e, path)
+		}
 		if bus.Wants(event.FileUploadStarted) {
 			e.Path = path()
 		}
@@ -381,7 +383,7 @@ func (l *leg) tellOnline(why error) {
 	l.e.tellStates()
 }
 
-// states are those of the conduits that were told of last.
+// states are those of the conduits that were told of last; one that was not is taken to be idle.
 type states struct {
 	mu  sync.Mutex
 	was map[string]string
@@ -389,11 +391,12 @@ type states struct {
 
 // tellStates tells which conduits are in another state than before. It is not called inside a transaction, nor with a lock held.
 func (e *Engine) tellStates() {
-	if !e.Events.Wants(event.SyncStateChanged) {
-		return
-	}
 	e.states.mu.Lock() // the looks are in order
 	defer e.states.mu.Unlock()
+	if !e.Events.Wants(event.SyncStateChanged) {
+		e.states.was = nil // whoever comes later was told of nothing
+		return
+	}
 	all, err := e.Status()
 	if err != nil {
 		e.log.Debug("states not told", "error", err)

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -8,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"vdfs/cache/event"
 	"vdfs/cmd/control"
 )
 
@@ -25,7 +27,7 @@ docs/events.md has the types.`,
   vdfs events --limit 20`,
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if r.Limit < 0 || r.Limit > 0 && r.Follow {
+			if r.Follow && cmd.Flags().Changed("limit") || r.Limit < 0 {
 				return usageError("--limit is a number of lines of the diary, not for --follow")
 			}
 			return a.runEvents(cmd.Context(), r, asJSON || !terminal(a.Out))
@@ -33,8 +35,14 @@ docs/events.md has the types.`,
 	}
 	cmd.Flags().BoolVarP(&r.Follow, "follow", "f", false, "what happens from now on")
 	cmd.Flags().StringSliceVar(&r.Types, "type", nil, "only events of these types")
-	cmd.Flags().IntVar(&r.Limit, "limit", 0, "so many of the last; 0: all that the diary has")
+	cmd.Flags().IntVar(&r.Limit, "limit", 100, "so many of the last; 0: all that the diary has")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "as JSON, also on a terminal")
+	types := func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
+		return event.Names(), cobra.ShellCompDirectiveNoFileComp
+	}
+	if err := cmd.RegisterFlagCompletionFunc("type", types); err != nil {
+		panic(err) // the flag was made a few lines above
+	}
 	return cmd
 }
 
@@ -43,9 +51,9 @@ func (a *app) runEvents(ctx context.Context, r control.EventsRequest, asJSON boo
 	if err != nil {
 		return err
 	}
-	any := false
+	some := false
 	_, err = control.Items[control.Event, control.None](ctx, client, "/v1/events", r, func(e control.Event) error {
-		any = true
+		some = true
 		if !asJSON {
 			return a.print(a.eventText(e) + "\n")
 		}
@@ -60,7 +68,7 @@ func (a *app) runEvents(ctx context.Context, r control.EventsRequest, asJSON boo
 		return nil // the person has seen enough
 	case err != nil:
 		return a.whyDown(err)
-	case !any && !asJSON:
+	case !some && !asJSON:
 		a.say("nothing yet")
 	}
 	return nil
@@ -119,7 +127,7 @@ func eventDetail(e control.Event) string {
 	if e.Queue != nil {
 		add("%s", queueText(*e.Queue))
 	}
-	to := first2(e.Pin, e.State)
+	to := cmp.Or(e.Pin, e.State)
 	if e.From != "" && to != "" {
 		to = e.From + " -> " + to
 	}
@@ -129,13 +137,6 @@ func eventDetail(e control.Event) string {
 		}
 	}
 	return strings.Join(out, ", ")
-}
-
-func first2(a, b string) string {
-	if a != "" {
-		return a
-	}
-	return b
 }
 
 func eventColour(e control.Event) string {

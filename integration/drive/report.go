@@ -178,6 +178,7 @@ type Event struct {
 	Verification string  `json:"verification"`
 	Files        int64   `json:"files"`
 	TotalFiles   int64   `json:"total_files"`
+	Rate         int64   `json:"bytes_per_second"`
 	Deleted      int64   `json:"deleted"`
 	Queue        *Queue  `json:"queue"`
 	Message      string  `json:"message"`
