@@ -263,3 +263,62 @@ func TestRandomBitsFlipInManyFiles(t *testing.T) {
 	f.verifies(0)
 	f.settled()
 }
+
+func TestADamagedCopyIsRepairedFromAnotherStorage(t *testing.T) {
+	t.Parallel()
+	f := mounted(t, "")
+	far := filepath.Join(t.TempDir(), "far")
+	must(t, os.Mkdir(far, 0o755))
+	f.do("conduit", "create", "backup", "--source", "drive:/", "--target", far, "--policy", "replicate", "--at", "/")
+	const text = "bytes that both storages have"
+	write(t, f.path("f"), text)
+	f.sync()
+	f.do("offload", f.path("f"))
+	for _, c := range []struct{ bad, good, conduit string }{{f.dir, far, "home"}, {far, f.dir, "backup"}} {
+		must(t, flip(filepath.Join(c.bad, "f")))
+		v := f.verifies(0, "--repair")
+		if v.Repaired != 1 || v.Findings[0].Endpoint != c.bad || v.Findings[0].Conduit != c.conduit || v.Findings[0].Remedy != "from the copy at "+c.good {
+			t.Errorf("the repair at %s: %+v", c.bad, v)
+		}
+		for _, dir := range []string{f.dir, far} {
+			wants(t, filepath.Join(dir, "f"), text)
+		}
+	}
+	if got := f.info("f")[0]; got.Residency != "none" {
+		t.Errorf("it is here: %+v", got)
+	}
+	if v := f.verifies(0); len(v.Trees) != 2 || v.Trees[0].Result != "verified" || v.Trees[1].Result != "verified" {
+		t.Errorf("the trees: %+v", v)
+	}
+	f.settled()
+}
+
+func TestTheWholeTreeIsVerifiedByItselfEachDay(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t, "")
+	f.Env = append(f.Env, "VDFS_FAULT_CLOCK="+f.clock())
+	f.setClock(0)
+	write(t, filepath.Join(f.Home, "config.toml"), "[offload]\nfree_low = 0\n[sync]\ninterval = \"1s\"\n")
+	write(t, f.behind("old"), "was there")
+	f.mount()
+	write(t, f.path("f"), "bytes")
+	verified := func() time.Time {
+		t.Helper()
+		var s struct {
+			Conduits []struct {
+				Result string     `json:"tree_verification"`
+				At     *time.Time `json:"tree_verified_at"`
+			}
+		}
+		must(t, f.JSON(&s, "status", "--json"))
+		if c := s.Conduits[0]; c.Result == "verified" && c.At != nil {
+			return *c.At
+		}
+		return time.Time{}
+	}
+	eventually(t, "all was looked at after the first contact", func() bool { return !verified().IsZero() })
+	first := verified()
+	f.setClock(25 * time.Hour)
+	eventually(t, "all is looked at again a day later", func() bool { return verified().Sub(first) > 24*time.Hour })
+	f.settled()
+}
