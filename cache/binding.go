@@ -1,6 +1,9 @@
 package cache
 
-import "fmt"
+import (
+	"fmt"
+	"slices"
+)
 
 const bindingCols = `b.id, b.leg, b.dentry, b.remote_id, b.ident, b.parent, b.remote_name, b.kind, b.r_tag, b.r_content, b.r_hash, b.r_size, b.r_mtime,
 	b.r_mode, b.r_target, b.l_parent, b.l_name, b.l_version, b.l_mtime, b.l_mode, b.proof, b.verified, b.listed, b.releasing`
@@ -104,8 +107,8 @@ func (tx *Tx) PutBinding(b *Binding) error {
 	if b.ID == 0 {
 		var id int64
 		id, err = tx.insert(`INSERT INTO bindings(leg, dentry, remote_id, ident, parent, remote_name, kind, r_tag, r_content, r_hash, r_size, r_mtime, r_mode,
-			r_target, l_parent, l_name, l_version, l_mtime, l_mode, proof, verified, listed, releasing)
-			VALUES(?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)`, append([]any{b.Leg}, bindingArgs(b)...)...)
+			r_target, l_parent, l_name, l_version, l_mtime, l_mode, proof, verified, listed, releasing, born)
+			VALUES(?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,`+bornNow+`)`, slices.Concat([]any{b.Leg}, bindingArgs(b), []any{b.Leg, orNull(b.Dentry)})...)
 		b.ID = BindingID(id)
 	} else {
 		var ok bool
@@ -126,6 +129,16 @@ func (tx *Tx) PutBinding(b *Binding) error {
 		return fmt.Errorf("put binding: %w", err)
 	}
 	return nil
+}
+
+// bornNow is when the node of a new binding came into the drive. What a first contact finds was there before.
+const bornNow = `CASE WHEN (SELECT contact FROM legs WHERE id = ?)
+	THEN coalesce((SELECT n.btime FROM dentries d JOIN nodes n ON n.ino = d.ino WHERE d.id = ?), 0) ELSE 0 END`
+
+// Born is when what a binding is of came into the drive, in nanoseconds since 1970; 0: that is not known, or was written down.
+func (tx *Tx) Born(id BindingID) (int64, error) {
+	born, _, err := get(tx, (*row).int, "SELECT born FROM bindings WHERE id = ?", id)
+	return born, err
 }
 
 func bindingArgs(b *Binding) []any {

@@ -27,7 +27,7 @@ func TestMovesAreBoundedByAgeAndNumber(t *testing.T) {
 	}
 	for i := range 9 {
 		now = began.Add(time.Duration(i) * time.Hour)
-		if err := c.Update(0, func(tx *Tx) error { return tx.AddMove(Move{Leg: 1 + LegID(i)/8, Old: string(rune('a' + i)), New: "x"}) }); err != nil {
+		if err := c.Update(0, func(tx *Tx) error { return tx.AddMove(1+LegID(i)/8, string(rune('a'+i)), "x") }); err != nil {
 			t.Fatal(err)
 		}
 	}

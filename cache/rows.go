@@ -265,6 +265,7 @@ type (
 		Reason  string
 		Created int64
 		Target  string // of a symlink
+		Born    int64  // it came into the drive, in nanoseconds since 1970; 0: not known
 	}
 
 	// Activity is one line of the drive's bounded diary.

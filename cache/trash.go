@@ -9,12 +9,12 @@ import (
 	"time"
 )
 
-const trashCols = "id, leg, path, kind, mode, size, mtime, hash, content, reason, created, target"
+const trashCols = "id, leg, path, kind, mode, size, mtime, hash, content, reason, created, target, born"
 
 func scanTrash(r *row) TrashRow {
 	return TrashRow{
 		ID: r.int(), Leg: LegID(r.int()), Path: r.str(), Kind: Kind(r.int()), Mode: uint32(r.int()), Size: r.int(), Mtime: r.int(), Hash: r.hash(),
-		Content: ContentID(r.int()), Reason: r.str(), Created: r.int(), Target: r.str(),
+		Content: ContentID(r.int()), Reason: r.str(), Created: r.int(), Target: r.str(), Born: r.int(),
 	}
 }
 
@@ -29,13 +29,13 @@ func (tx *Tx) TrashNode(ino Ino, leg LegID, path, reason string) (TrashRow, erro
 		return TrashRow{}, fmt.Errorf("trash: %w", err)
 	}
 	t := TrashRow{
-		Leg: leg, Path: path, Kind: n.Kind, Mode: n.Mode, Size: n.Size, Mtime: n.Mtime, Hash: n.Hash, Reason: reason, Created: tx.Now(), Target: n.Target,
+		Leg: leg, Path: path, Kind: n.Kind, Mode: n.Mode, Size: n.Size, Mtime: n.Mtime, Hash: n.Hash, Reason: reason, Created: tx.Now(), Target: n.Target, Born: n.Btime,
 	}
 	if n.Residency == Full {
 		t.Content = n.Content
 	}
-	t.ID, err = tx.insert(`INSERT INTO trash(leg, path, kind, mode, size, mtime, hash, content, reason, created, target) VALUES(?,?,?,?,?,?,?,?,?,?,?)`,
-		t.Leg, blob(t.Path), t.Kind, t.Mode, t.Size, t.Mtime, t.Hash, orNull(t.Content), t.Reason, t.Created, blob(t.Target))
+	t.ID, err = tx.insert(`INSERT INTO trash(leg, path, kind, mode, size, mtime, hash, content, reason, created, target, born) VALUES(?,?,?,?,?,?,?,?,?,?,?,?)`,
+		t.Leg, blob(t.Path), t.Kind, t.Mode, t.Size, t.Mtime, t.Hash, orNull(t.Content), t.Reason, t.Created, blob(t.Target), t.Born)
 	if err != nil || t.Content == 0 {
 		return t, err
 	}

@@ -108,6 +108,11 @@ func (t *step) saveAs(id cache.BindingID, a plan.Binding, more func(*cache.Bindi
 		b.Tag, b.Ident = o.Tag, o.Ident
 	}
 	more(&b)
+	if old.Content != b.Content {
+		if err := t.noteBirth(old); err != nil {
+			return b, err
+		}
+	}
 	if err := t.noteMove(old, b); err != nil {
 		return b, err
 	}

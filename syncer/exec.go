@@ -407,6 +407,9 @@ func (b *batch) removed(it cache.Item, w write, row cache.Binding) error {
 		if err := t.tellSentChange(it, w.Op); err != nil {
 			return err
 		}
+		if err := t.noteBirth(row); err != nil {
+			return err
+		}
 		if err := t.forget(string(w.Op.Remote), row); err != nil {
 			return err
 		}

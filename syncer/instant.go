@@ -43,8 +43,7 @@ func (e *Engine) instantOf(ctx context.Context, file string, at int64, whole boo
 		}
 	}
 	for then, v := range m.found {
-		is := v.When == math.MaxInt64
-		if v.Mtime > at || is && (v.node.Btime > at || !whole && then == v.Path) {
+		if v.Mtime > at || v.born > at || v.When == math.MaxInt64 && !whole && then == v.Path {
 			delete(m.found, then)
 		}
 	}
@@ -127,7 +126,7 @@ func (m *instant) liveFile(e cache.Entry, at string) error {
 	}
 	why := "it has that still"
 	v := Version{
-		Path: at, Kind: n.Kind, Size: n.Size, Mtime: n.Mtime, Mode: remote.KnownMode(n.Mode), Target: n.Target, Hash: n.Hash, When: math.MaxInt64, Why: why, node: n,
+		Path: at, Kind: n.Kind, Size: n.Size, Mtime: n.Mtime, Mode: remote.KnownMode(n.Mode), Target: n.Target, Hash: n.Hash, When: math.MaxInt64, Why: why, node: n, born: n.Btime,
 	}
 	m.add(v)
 	return m.e.Cache.View(func(tx *cache.Tx) error { return m.unsent(tx, e, at) })

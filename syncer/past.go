@@ -8,7 +8,8 @@ import (
 )
 
 // A version in a trash bears the path that it had when it went, and what is live bears the one that it has now. What a path had at
-// a time is found by the moves that were made since: each base that gets another path writes one down.
+// a time is found by the moves that were made since: each base that gets another path writes one down. So is when a file came
+// that looks older than it is.
 
 // noteMove writes down that an object has another path at the endpoint from now on than its base says.
 func (t *step) noteMove(was, is cache.Binding) error {
@@ -23,7 +24,31 @@ func (t *step) noteMove(was, is cache.Binding) error {
 	if err != nil || !known {
 		return err
 	}
-	return t.tx.AddMove(cache.Move{Leg: t.l.id, Old: old, New: now})
+	return t.tx.AddMove(t.l.id, old, now)
+}
+
+// noteBirth writes down when a file came to be at the endpoint of which a version goes into a trash, if its own time says that it is
+// older, as with what was copied with its time, or restored.
+func (t *step) noteBirth(b cache.Binding) error {
+	if b.ID == 0 || b.Kind != cache.File && b.Kind != cache.Symlink {
+		return nil
+	}
+	born, err := t.tx.Born(b.ID)
+	if err != nil || b.Mtime >= born {
+		return err
+	}
+	at, known, err := t.pathAt(b)
+	if err != nil || !known {
+		return err
+	}
+	moves, err := t.tx.MovesSince(t.l.id, born)
+	if err != nil {
+		return err
+	}
+	if at, known = past(moves).back(at, t.tx.Now(), born); !known {
+		return nil
+	}
+	return t.tx.AddBirth(b, born, at)
 }
 
 // pathAt is the path of an object at the endpoint, as bases have it; false: it is in no directory that is known.
@@ -66,6 +91,12 @@ func (p past) back(path string, from, to int64) (string, bool) {
 		if m.At > from || m.At <= to {
 			continue
 		}
+		if m.Old == "" {
+			if path == m.New {
+				return "", false
+			}
+			continue
+		}
 		if rest, ok := inside(path, m.New); ok {
 			path = under(m.Old, rest)
 		} else if _, ok := inside(path, m.Old); ok {
@@ -84,7 +115,7 @@ func (p past) ahead(path string, at int64) []string {
 		}
 	}
 	for _, m := range p {
-		if m.At <= at {
+		if m.At <= at || m.Old == "" {
 			continue
 		}
 		for _, a := range slices.Clone(all) {

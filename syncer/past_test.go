@@ -1,6 +1,7 @@
 package syncer
 
 import (
+	"errors"
 	"slices"
 	"strings"
 	"testing"
@@ -15,6 +16,7 @@ func TestAPathIsFollowedThroughMoves(t *testing.T) {
 		{At: 20, Old: "b/x", New: "c"},
 		{At: 30, Old: "dir", New: "b/dir"},
 		{At: 40, Old: "b", New: "a"},
+		{At: 45, New: "n"},
 	}
 	for _, tc := range []struct {
 		path     string
@@ -32,6 +34,9 @@ func TestAPathIsFollowedThroughMoves(t *testing.T) {
 		{"dir/f", 50, 0, ""},
 		{"ab", 50, 0, "ab"},
 		{"other", 50, 0, "other"},
+		{"n", 50, 0, ""},
+		{"n", 40, 0, "n"}, // it was another one then
+		{"m", 60, 0, "m"},
 	} {
 		got, ok := p.back(tc.path, tc.from, tc.to)
 		if ok != (tc.want != "") || ok && got != tc.want {
@@ -76,7 +81,9 @@ func TestMovesAreWrittenDown(t *testing.T) {
 		r.must(r.c.View(func(tx *cache.Tx) error {
 			all, err := tx.MovesSince(r.legs()[0].id, 0)
 			for _, m := range all {
-				moves = append(moves, m.Old+" "+m.New)
+				if m.Old != "" { // else it came there
+					moves = append(moves, m.Old+" "+m.New)
+				}
 			}
 			return err
 		}))
@@ -88,5 +95,33 @@ func TestMovesAreWrittenDown(t *testing.T) {
 		if !slices.Equal(moves, want) {
 			t.Errorf("written down are %q, want %q", moves, want)
 		}
+	})
+}
+
+// TestWhatLooksOlderThanItIsWasNotThereBefore brings a file with an old time, as a copy that keeps times does, and deletes it, renamed.
+func TestWhatLooksOlderThanItIsWasNotThereBefore(t *testing.T) {
+	eachKept(t, plainSync, func(t *testing.T, r *rig, f *far) {
+		r.mkdir("d")
+		r.write("d/stays", "x")
+		r.settle()
+		then := r.now().UnixNano()
+		r.write("d/copied", "seems to be old")
+		r.touch("d/copied")
+		r.settle()
+		was := r.now().UnixNano()
+		r.move("d/copied", "d/renamed")
+		r.settle()
+		r.remove("d/renamed")
+		r.settle()
+		if _, err := r.e.Restore(t.Context(), RestoreRequest{Path: "/d", At: then}, nil); !errors.Is(err, ErrNoVersion) {
+			t.Errorf("before it came it was restored: %v", err)
+		}
+		r.restore(RestoreRequest{Path: "/d", At: was})
+		r.has("d/copied", "seems to be old")
+		r.restore(RestoreRequest{Path: "/d", At: was, To: "/e"})
+		r.has("e/copied", "seems to be old")
+		r.has("e/stays", "x")
+		r.settle()
+		r.agree()
 	})
 }

@@ -23,6 +23,7 @@ type Version struct {
 	Mode    uint32 // as in remote.Attr
 	Target  string // of a symlink
 	Hash    cache.Hash
+	born    int64 // it came into the drive; 0: not known
 	When    int64 // it went; of a version that is to go: it was to
 	Deleted bool  // the path was to be empty then
 	Why     string
@@ -229,7 +230,7 @@ func (s *search) trashed(tx *cache.Tx, p string) error {
 			after = row.ID
 			v := Version{
 				Path: s.own(row.Path), Kind: row.Kind, Size: row.Size, Mtime: row.Mtime, Mode: remote.KnownMode(row.Mode), Target: row.Target, Hash: row.Hash,
-				When: row.Created, Why: row.Reason, Deleted: row.Reason == deletedThere, trash: row.ID,
+				When: row.Created, Why: row.Reason, Deleted: row.Reason == deletedThere, trash: row.ID, born: row.Born,
 			}
 			if l := s.e.leg(row.Leg); l != nil {
 				v.Conduit, v.by = l.conduitRow().Name, l

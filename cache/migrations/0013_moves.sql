@@ -7,3 +7,6 @@ CREATE TABLE moves (
   new BLOB NOT NULL
 );
 CREATE INDEX moves_leg ON moves(leg, at);
+-- When what has a base, or was put into the drive's trash, came into the drive: its own time may say that it is older. 0: not known.
+ALTER TABLE bindings ADD COLUMN born INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE trash ADD COLUMN born INTEGER NOT NULL DEFAULT 0;
