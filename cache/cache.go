@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"vdfs/internal/clock"
+	"vdfs/internal/schedule"
 )
 
 // Options are what a Cache is opened with.
@@ -37,6 +38,8 @@ type Options struct {
 	TrashMost int64
 	// UID and GID own the root directory when it is made.
 	UID, GID uint32
+	// Tasks counts the background work; nil: nobody asks for it.
+	Tasks *schedule.Tasks
 }
 
 // Cache is the durable truth of one drive on this machine. It is safe for concurrent use.

@@ -17,6 +17,7 @@ import (
 	"vdfs/internal/clock"
 	"vdfs/internal/durable"
 	"vdfs/internal/fault"
+	"vdfs/internal/schedule"
 )
 
 //go:embed migrations/*.sql
@@ -68,6 +69,9 @@ func (o Options) withDefaults() Options {
 	}
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	if o.Tasks == nil {
+		o.Tasks = &schedule.Tasks{}
 	}
 	if o.LocalOnly == nil {
 		o.LocalOnly = func(string) bool { return false }

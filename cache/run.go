@@ -67,21 +67,14 @@ func (c *Cache) Run(ctx context.Context) error {
 
 // maintain does one task now and then every so often; 0 is once.
 func (c *Cache) maintain(ctx context.Context, name string, every time.Duration, task func(context.Context) error) error {
-	for {
-		if err := task(ctx); err != nil && ctx.Err() == nil {
-			c.log.Error("background task failed", "task", name, "error", err)
-		}
-		if every == 0 {
-			return nil
-		}
-		timer := time.NewTimer(every)
-		select {
-		case <-ctx.Done():
-			timer.Stop()
-			return nil
-		case <-timer.C:
-		}
+	counted := c.opt.Tasks.Task(name)
+	failed := func(err error) { c.log.Error("background task failed", "task", name, "error", err) }
+	if every > 0 {
+		counted.Every(ctx, every, task, failed)
+	} else if err := counted.Do(func() error { return task(ctx) }); err != nil && ctx.Err() == nil {
+		failed(err)
 	}
+	return nil
 }
 
 // syncContents makes the bytes of contents durable and says so in their rows:
