@@ -270,6 +270,11 @@ func (tx *Tx) HasCopies(leg LegID, before int64) (bool, error) {
 		AND `+due("?2")+` LIMIT 1`, func(*row) {}, leg, before)
 }
 
+// HasItems reports whether a leg has open items, whatever they wait for.
+func (tx *Tx) HasItems(leg LegID) (bool, error) {
+	return tx.queryRow(`SELECT 1 FROM items WHERE leg = ? AND status < 6 LIMIT 1`, func(*row) {}, leg)
+}
+
 // NextWork is the earliest time at which an open local item of a leg may be worked on that cannot be yet, if a mark has to
 // rest for quiet nanoseconds; false: none waits for a time.
 func (tx *Tx) NextWork(leg LegID, quiet int64) (int64, bool, error) {

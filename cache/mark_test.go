@@ -386,10 +386,22 @@ func TestOnlyWhatCouldBeCopiedSoonIsACopy(t *testing.T) {
 			return err
 		})
 	}
+	open := func(want bool) {
+		t.Helper()
+		x.look(func(tx *Tx) error {
+			got, err := tx.HasItems(leg)
+			if err == nil && got != want {
+				err = fmt.Errorf("open items: %v, want %v", got, want)
+			}
+			return err
+		})
+	}
 	has("with no work", soon(), false)
+	open(false)
 	_, o, err := x.Create(RootIno, "f", 0o644, Caller{})
 	x.no(err)
 	has("while the file is written to", soon(), false)
+	open(true)
 	x.no(o.Close())
 	has("when it is closed", soon(), true)
 	has("before it is quiet", x.items(leg)[0].Eligible-1, false)

@@ -340,7 +340,7 @@ func TestConduitsAreRefusedInOneLine(t *testing.T) {
 		{1, []string{"not a directory"}, create("drive:/third", file, "synchronize")},
 		{2, []string{"nothing to change"}, []string{"conduit", "edit", "second"}},
 		{2, []string{"exists already"}, []string{"conduit", "edit", "second", "--name", "home"}},
-		{2, []string{"cadence"}, []string{"conduit", "edit", "second", "--cadence", "manual"}},
+		{2, []string{"cadence"}, []string{"conduit", "edit", "second", "--cadence", "sometimes"}},
 		{2, []string{"replicate"}, []string{"conduit", "edit", "second", "--keep-extra"}},
 		{1, []string{"no such conduit"}, []string{"conduit", "edit", "none", "--parallel", "2"}},
 	} {

@@ -14,14 +14,13 @@ import (
 	"vdfs/syncer/plan"
 )
 
-// The names under which policies, the default strategy and the one cadence are stored.
+// The names under which policies and the default strategy are stored.
 const (
 	PolicyOffload        = "offload"
 	PolicySynchronize    = "synchronize"
 	PolicyReplicate      = "replicate"
 	PolicyArchive        = "archive"
 	StrategyConflictFile = "conflict-file"
-	CadenceInstant       = "instant"
 
 	defaultParallel = 3
 	maxParallel     = 64
@@ -405,7 +404,7 @@ func forget(tx *cache.Tx, cd cache.Conduit) error {
 			return err
 		}
 	}
-	if err := tx.DeleteConduit(cd.ID); err != nil {
+	if err := errors.Join(tx.DeleteConduit(cd.ID), endRuns(tx, cd.ID)); err != nil {
 		return err
 	}
 	return settlePlace(tx, cd.Place)

@@ -144,7 +144,8 @@ func (l *leg) listDir(ctx context.Context, id cache.BindingID) error {
 	entries, err := listAll(ctx, ep, addr)
 	l.shut.note(dir.RemoteID, err)
 	if isAny(err, misplaced) {
-		poke(l.hint) // gone meanwhile: its parent's listing tells
+		l.setDue()
+		l.bell.ring(ByWatcher) // gone meanwhile: its parent's listing tells
 		return fmt.Errorf("list %s: %w", dir.RemoteName, err)
 	}
 	if err != nil {

@@ -16,6 +16,7 @@ import (
 
 // syncCall is one run that somebody waits for.
 type syncCall struct {
+	why                  Trigger
 	rescan, allowDeletes bool
 	asked                bool // somebody waits for it
 	// also is done in the cycle before anything is taken in; nil: nothing is.
@@ -92,16 +93,20 @@ func (l *leg) turn(ctx context.Context, call *syncCall) time.Duration {
 		return l.e.Interval
 	}
 	l.fetches.allow()
+	l.found = false
 	l.mu.Lock()
 	l.busy = true
 	due := l.due || !l.started
 	rests := l.started && l.due && call.also == nil && !call.asked
 	l.due = false
+	l.counted.count(l.why, l.e.Clock())
 	l.mu.Unlock()
+	l.e.log.Debug("sync cycle", "conduit", l.conduitRow().Name, "endpoint", l.target, "trigger", l.why.String())
 
 	if asked {
 		l.news.begin()
 	}
+	counted := l.beginTask()
 	again, err := l.cycle(cctx, due, call)
 	if rests && err == nil && !again {
 		l.verifyTreeIfDue(cctx)
@@ -109,6 +114,7 @@ func (l *leg) turn(ctx context.Context, call *syncCall) time.Duration {
 	if err != nil && cctx.Err() != nil {
 		err = cctx.Err() // whatever it met on its way out
 	}
+	counted(err)
 
 	l.mu.Lock()
 	l.busy, l.working, l.started, l.lastErr = false, false, true, err
@@ -142,25 +148,29 @@ func (l *leg) turn(ctx context.Context, call *syncCall) time.Duration {
 	return l.untilNext()
 }
 
-// untilNext is the time until an item becomes eligible, at most the interval.
+// untilNext is the time until an item becomes eligible, at most that to the next look.
 func (l *leg) untilNext() time.Duration {
-	wait := l.e.Interval
+	var eligible time.Duration // 0: by itself nothing becomes
+	open := false
 	err := l.e.Cache.Survey(func(tx *cache.Tx) error { // it looks at all that is open
 		at, ok, err := tx.NextWork(l.id, int64(l.e.Quiet))
-		if err != nil || !ok {
-			return err
+		if err == nil && ok {
+			eligible = time.Duration(at - l.e.now())
 		}
-		if d := time.Duration(at - l.e.now()); d > 0 {
-			wait = min(wait, d)
+		if err == nil {
+			open, err = tx.HasItems(l.id)
 		}
-		return nil
+		return err
 	})
 	if err != nil {
 		l.e.log.Error("read queue", "error", err)
 	}
+	wait := l.nextLook(open)
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if wait == l.e.Interval {
+	if eligible > 0 && eligible < wait {
+		wait = eligible
+	} else {
 		l.due = l.due || l.caps == nil || !l.caps.Push && !l.caps.Feed
 	}
 	return wait
@@ -298,6 +308,8 @@ type SyncRequest struct {
 	// AllowDeletes lets deletions go on that a guard holds.
 	AllowDeletes bool
 	Cancel       bool // end the cycle under way instead
+
+	why Trigger
 }
 
 // The states of a SyncResult, from best to worst.
@@ -327,6 +339,7 @@ func (e *Engine) Sync(ctx context.Context, req SyncRequest) (SyncResult, error) 
 		return SyncResult{}, err
 	}
 	if req.Cancel {
+		e.runs.cancel(legs)
 		for _, l := range legs {
 			l.cancel()
 			l.interrupt()
@@ -338,6 +351,16 @@ func (e *Engine) Sync(ctx context.Context, req SyncRequest) (SyncResult, error) 
 			return SyncResult{}, err
 		}
 	}
+	left, err := e.runs.join(ctx, legs, req.Wait)
+	if err != nil {
+		return SyncResult{}, err
+	}
+	res, err := e.syncThrough(ctx, legs, req)
+	return res, errors.Join(err, left(res, err))
+}
+
+// syncThrough is Sync for legs.
+func (e *Engine) syncThrough(ctx context.Context, legs []*leg, req SyncRequest) (SyncResult, error) {
 	for {
 		res, again, err := syncAll(ctx, legs, req)
 		if err != nil || !again {
@@ -428,10 +451,12 @@ func (e *Engine) chosen(names []string) ([]*leg, error) {
 
 // sync runs cycles until one is done or, if wanted, until nothing can proceed.
 func (l *leg) sync(ctx context.Context, req SyncRequest) (end, error) {
-	l.awaited.Add(1)
-	defer l.awaited.Add(-1)
+	if req.why == ByRequest {
+		l.awaited.Add(1)
+		defer l.awaited.Add(-1)
+	}
 	for {
-		call := &syncCall{rescan: req.Rescan, allowDeletes: req.AllowDeletes, done: make(chan error, 1)}
+		call := &syncCall{why: req.why, rescan: req.Rescan, allowDeletes: req.AllowDeletes, done: make(chan error, 1)}
 		select {
 		case l.requests <- call:
 		case <-ctx.Done():

@@ -30,8 +30,12 @@ func (s Settings) apply(cd *cache.Conduit) (rules []cache.Rule, err error) {
 			return nil, invalid("%v", err)
 		}
 	}
-	if s.Cadence != nil && *s.Cadence != CadenceInstant {
-		return nil, invalid("cadence %q is not supported by this version: use %s", *s.Cadence, CadenceInstant)
+	if s.Cadence != nil {
+		c, err := parseCadence(*s.Cadence)
+		if err != nil {
+			return nil, err
+		}
+		cd.Cadence = c.String()
 	}
 	if s.Parallel != nil {
 		if *s.Parallel < 1 || *s.Parallel > maxParallel {

@@ -15,7 +15,9 @@ import (
 
 	"vdfs/cache"
 	"vdfs/cache/event"
+	"vdfs/internal/clock"
 	"vdfs/internal/ignore"
+	"vdfs/internal/schedule"
 	"vdfs/syncer/remote"
 	"vdfs/syncer/remote/paced"
 )
@@ -31,6 +33,8 @@ type Options struct {
 	Clock  func() time.Time
 	// Interval is the longest time between two looks at an endpoint. 0: 30 s.
 	Interval time.Duration
+	// Adaptive has the time between two looks follow what they find: between a sixth and the tenfold of Interval.
+	Adaptive bool
 	// Quiet is how long a change of names rests before it is sent, so that an editor's way of saving is seen as a whole.
 	// 0: 0.05 s. Contents have a quiet period of their own, in the cache.
 	Quiet time.Duration
@@ -59,6 +63,11 @@ type Options struct {
 	UID, GID uint32
 	// Contains reports whether an endpoint, as its leg names it, lies in another one. nil: by their names.
 	Contains func(outer, inner string) bool
+	// Elapsed is how long ago something was, however long it is ago; the sleep of the machine counts, and nobody sets it. nil:
+	// since it was started.
+	Elapsed func() time.Duration
+	// Tasks counts what is done again and again. nil: nobody asks for it.
+	Tasks *schedule.Tasks
 }
 
 func (o *Options) defaults() {
@@ -95,6 +104,12 @@ func (o *Options) defaults() {
 	if o.Late == nil {
 		o.Late = new(atomic.Bool)
 	}
+	if o.Elapsed == nil {
+		o.Elapsed = clock.SinceBoot
+	}
+	if o.Tasks == nil {
+		o.Tasks = &schedule.Tasks{}
+	}
 	if o.Contains == nil {
 		o.Contains = below
 	}
@@ -111,6 +126,7 @@ type Engine struct {
 	log  *slog.Logger
 	sent atomic.Int64 // see Sent
 	puts atomic.Int64 // files that are being sent
+	runs *runs        // of the conduits that do not work instantly
 
 	transfers transfers
 	states    states // that were told of
@@ -124,12 +140,17 @@ type Engine struct {
 	changed chan struct{}                    // conduits were made, deleted, paused
 	paused  bool
 	resume  *time.Timer // ends a pause with a duration
+	spare   Spare
+	// spareWhy is told to people.
+	spareWhy string
+	tasks    map[string]bool // those of the conduits
 }
 
 // New returns an engine that does nothing until Run.
 func New(o Options) (*Engine, error) {
 	o.defaults()
 	e := &Engine{Options: o, log: o.Logger, legs: map[cache.LegID]*leg{}, transfers: make(transfers, o.Transfers), changed: make(chan struct{}, 1)}
+	e.runs = newRuns(e)
 	if err := e.loadPause(); err != nil {
 		return nil, err
 	}
@@ -145,6 +166,8 @@ func (e *Engine) Run(ctx context.Context) error {
 	running := map[cache.LegID]context.CancelFunc{}
 	g.Go(func() error { return e.forwardItems(ctx) })
 	g.Go(func() error { return e.tidyTrashes(ctx) })
+	g.Go(func() error { return e.runs.run(ctx) })
+	g.Go(func() error { return e.checkHealth(ctx) })
 	for {
 		for _, l := range e.current() {
 			if running[l.id] != nil {
@@ -183,7 +206,7 @@ func (e *Engine) forwardItems(ctx context.Context) error {
 			return ctx.Err()
 		case <-wake:
 			for _, l := range e.current() {
-				poke(l.marked)
+				l.bell.ring(ByChange)
 			}
 			queue.stir()
 		case <-queue.due():
@@ -206,8 +229,10 @@ func (e *Engine) reload() error {
 				return err
 			}
 		}
-		rows, err = tx.Legs()
-		return err
+		if rows, err = tx.Legs(); err != nil {
+			return err
+		}
+		return e.runs.load(tx, conduits)
 	})
 	if err != nil {
 		return fmt.Errorf("load conduits: %w", err)
@@ -235,6 +260,7 @@ func (e *Engine) reload() error {
 			delete(e.legs, id)
 		}
 	}
+	e.nameTasks()
 	select {
 	case e.changed <- struct{}{}:
 	default:

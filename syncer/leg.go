@@ -41,22 +41,25 @@ type leg struct {
 	rates  *paced.Rates  // of its conduit
 	pool   *bounded.Pool // runs whatever is asked of the endpoint
 
-	kick     chan struct{}  // cap 1: something else than marks is new
-	marked   chan struct{}  // cap 1: items were marked
-	hint     chan struct{}  // cap 1: the endpoint says that something changed
-	requests chan *syncCall // runs asked for by a person
+	bell     *bell          // rung by what may have work
+	requests chan *syncCall // cycles of runs that somebody waits for
 	awaited  atomic.Int32   // how many wait for what they asked for
 	nextID   atomic.Int64   // last remote id given out
 	lists    flights[cache.BindingID]
-	met      atomic.Int64 // conflicts of first listings that no generation has counted yet
-	unclear  spots        // where writes may have made something
-	shut     shutDirs     // what cannot be looked into
-	told     atomic.Int64 // grows, in its transaction, when itemised changes are recorded
-	derived  bool         // what the drive had before the leg is marked; the cycle's own
-	fetches  refreshes    // new versions on their way
-	tidied   tidied       // the trash of the endpoint
-	news     news         // what others are told of its work
-	treeDue  int64        // when all of the endpoint may be looked at again; the cycle's own
+	met      atomic.Int64  // conflicts of first listings that no generation has counted yet
+	unclear  spots         // where writes may have made something
+	shut     shutDirs      // what cannot be looked into
+	told     atomic.Int64  // grows, in its transaction, when itemised changes are recorded
+	derived  bool          // what the drive had before the leg is marked; the cycle's own
+	why      Trigger       // of the cycle under way; the loop's own, as the next three
+	found    bool          // its look found something new
+	listing  time.Duration // what the last listing of all took; 0: none was needed
+	rhythm   time.Duration // between two looks by the timer; 0: there were none
+	seeks    seeks         // what readers found to be changed
+	fetches  refreshes     // new versions on their way
+	tidied   tidied        // the trash of the endpoint
+	news     news          // what others are told of its work
+	treeDue  int64         // when all of the endpoint may be looked at again; the cycle's own
 
 	open       atomic.Bool // a generation may be under way
 	unverified atomic.Bool // one may wait to be verified
@@ -67,25 +70,29 @@ type leg struct {
 
 	mu        sync.Mutex
 	conduit   cache.Conduit
-	decides   plan.Rules         // by which the planner decides
-	patterns  []rule             // strategies of names
-	ep        remote.Endpoint    // nil until it could be opened
-	caps      *remote.Caps       // set once with ep, never changed
-	offline   error              // why the last check failed; nil: reachable
-	room      remote.Status      // what the endpoint last had to offer, see roomier
-	stirred   time.Time          // when what is parked was last tried because the endpoint changed
-	held      string             // why deletes are held back; "": they are not
-	free      bool               // deletions made at the endpoint may be applied: the guard has counted them
-	allowed   bool               // because a person said so
-	cancelled bool               // the last run was ended by a person, and nobody has asked for another one
-	busy      bool               // a cycle is running
-	working   bool               // it has found something to do
-	due       bool               // the endpoint is to be looked at in the next cycle
-	started   bool               // one cycle at least has come to its end
-	lastErr   error              // of the last cycle; nil: it went well
-	lastOK    int64              // when a cycle last went well, in nanoseconds since 1970
-	failures  int                // cycles in a row that could not reach the endpoint
-	next      time.Time          // when the timer starts the next cycle
+	cadence   cadence
+	decides   plan.Rules      // by which the planner decides
+	patterns  []rule          // strategies of names
+	ep        remote.Endpoint // nil until it could be opened
+	caps      *remote.Caps    // set once with ep, never changed
+	offline   error           // why the last check failed; nil: reachable
+	checked   time.Time       // when that was; zero: never
+	room      remote.Status   // what the endpoint last had to offer, see roomier
+	stirred   time.Time       // when what is parked was last tried because the endpoint changed
+	held      string          // why deletes are held back; "": they are not
+	free      bool            // deletions made at the endpoint may be applied: the guard has counted them
+	allowed   bool            // because a person said so
+	cancelled bool            // the last run was ended by a person, and nobody has asked for another one
+	busy      bool            // a cycle is running
+	working   bool            // it has found something to do
+	due       bool            // the endpoint is to be looked at in the next cycle
+	started   bool            // one cycle at least has come to its end
+	lastErr   error           // of the last cycle; nil: it went well
+	lastOK    int64           // when a cycle last went well, in nanoseconds since 1970
+	failures  int             // cycles in a row that could not reach the endpoint
+	next      time.Time       // when the timer starts the next cycle; zero: it does not
+	nextBy    Trigger         // why it does
+	counted   Triggered
 	stop      context.CancelFunc // ends the cycle under way; nil before the first
 	ended     chan struct{}      // closed when that cycle has ended
 }
@@ -93,7 +100,7 @@ type leg struct {
 func newLeg(e *Engine, row cache.Leg, rates *paced.Rates) *leg {
 	l := &leg{
 		e: e, id: row.ID, place: row.Place, role: row.Role, target: row.Endpoint, rates: rates, pool: bounded.NewPool(),
-		kick: make(chan struct{}, 1), marked: make(chan struct{}, 1), hint: make(chan struct{}, 1), requests: make(chan *syncCall),
+		bell: newBell(), requests: make(chan *syncCall),
 	}
 	l.fetches.l, l.fetches.news = l, make(chan struct{}, 1)
 	l.news.l = l
@@ -109,7 +116,7 @@ func (l *leg) setConduit(c cache.Conduit, rules []cache.Rule) {
 		decides.Policy = 0 // as for a strategy that is not known
 	}
 	l.mu.Lock()
-	l.conduit, l.decides, l.patterns = c, decides, patterns
+	l.conduit, l.cadence, l.decides, l.patterns = c, cadenceOf(c.Cadence), decides, patterns
 	l.mu.Unlock()
 	l.wake()
 }
@@ -120,7 +127,7 @@ func (l *leg) conduitRow() cache.Conduit {
 	return l.conduit
 }
 
-func (l *leg) wake() { poke(l.kick) }
+func (l *leg) wake() { l.bell.ring(ByEvent) }
 
 // setDue asks the next cycle to look at the endpoint.
 func (l *leg) setDue() {
@@ -238,6 +245,7 @@ func (l *leg) row() (row cache.Leg, err error) {
 func (l *leg) setOffline(err error) {
 	l.mu.Lock()
 	back, gone := err == nil && l.offline != nil, err != nil && l.offline == nil
+	l.checked = time.Now()
 	switch {
 	case back:
 		l.e.log.Info("endpoint online", "conduit", l.conduit.Name, "endpoint", l.target)
@@ -286,40 +294,93 @@ func (l *leg) run(ctx context.Context) error {
 	var rested time.Time // when the last turn was as long ago as it took
 	for {
 		var call *syncCall
+		why := ByTimer
 		select {
 		case <-ctx.Done():
 			return nil
 		case call = <-l.requests:
-		case <-l.kick:
-		case <-l.marked:
-			l.turnWithin(timer, max(l.e.Quiet, time.Until(rested))) // what was marked has to rest first
-			continue
-		case <-l.hint:
-			if !wait.For(ctx, max(settle, time.Until(rested))) {
-				return nil
+			why = call.why
+		case <-l.bell.rung:
+			var begins bool
+			if why, begins = l.hear(ctx, timer, rested); !begins {
+				continue
 			}
-			l.setDue()
 		case <-timer.C:
+			if l.rests() {
+				continue
+			}
+			why = l.dueBy()
 			l.setDue()
 		}
+		l.why = why
 		begun := time.Now()
 		rest := l.turn(ctx, call)
 		rested = time.Now().Add(min(time.Since(begun), maxRest)) // what comes in bursts is taken together where that is work
-		l.mu.Lock()
-		l.next = time.Now().Add(rest)
-		l.mu.Unlock()
-		timer.Reset(rest)
+		l.plan(timer, rest)
 	}
 }
 
-// turnWithin has the timer start the next cycle after d, unless it does so earlier.
+// hear says why a cycle begins now that the bell rang, if one does.
+func (l *leg) hear(ctx context.Context, timer *time.Timer, rested time.Time) (why Trigger, begins bool) {
+	why, some := l.bell.heard()
+	switch {
+	case !some:
+		return why, false
+	case l.rests():
+		l.seek(ctx)
+		return why, false
+	case why == ByChange:
+		l.turnWithin(timer, max(l.e.Quiet, time.Until(rested))) // what was marked has to rest first
+		return why, false
+	case why == ByReader || why == ByPush || why == ByWatcher:
+		l.setDue()
+		return why, wait.For(ctx, max(settle, time.Until(rested)))
+	}
+	return why, true
+}
+
+// rests reports whether nothing begins a cycle but somebody who waits for it.
+func (l *leg) rests() bool {
+	held := l.e.spared() == SparePause
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return held || l.cadence.inRuns()
+}
+
+// plan has the timer start the next cycle after a rest.
+func (l *leg) plan(timer *time.Timer, rest time.Duration) {
+	rests := l.rests()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if rests {
+		l.next = time.Time{}
+		return
+	}
+	l.next, l.nextBy = time.Now().Add(rest), ByTimer
+	if rest < l.rhythm {
+		l.nextBy = ByRest
+	}
+	timer.Reset(rest)
+}
+
+// turnWithin has the timer start the next cycle after d, for a change, unless it does so earlier.
 func (l *leg) turnWithin(timer *time.Timer, d time.Duration) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if at := time.Now().Add(d); at.Before(l.next) {
-		l.next = at
+		l.next, l.nextBy = at, ByChange
 		timer.Reset(d)
 	}
+}
+
+// dueBy is why the timer starts a cycle.
+func (l *leg) dueBy() Trigger {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.next.IsZero() {
+		return ByTimer // the first one
+	}
+	return l.nextBy
 }
 
 // listen turns the endpoint's pushes into hints. Endpoints without push are looked at by the timer alone.
@@ -339,14 +400,26 @@ func (l *leg) listen(ctx context.Context) {
 			err = ep.Wait(ctx, remote.Cursor(row.Cursor))
 		}
 		if err == nil && row.Cursor != "" {
-			poke(l.hint)
-			l.awaitCursor(ctx, row.Cursor)
+			l.bell.ring(toldBy(ep.Caps()))
+			if !l.rests() {
+				l.awaitCursor(ctx, row.Cursor)
+			} else if !wait.For(ctx, offRetry) { // it goes on telling until it is looked at
+				return
+			}
 			continue
 		}
 		if !wait.For(ctx, time.Second) {
 			return
 		}
 	}
+}
+
+// toldBy is what an endpoint's push is.
+func toldBy(c *remote.Caps) Trigger {
+	if c.Feed {
+		return ByPush
+	}
+	return ByWatcher
 }
 
 // awaitCursor waits until a pull has moved past the cursor whose hint was given, so that one change gives one hint.

@@ -105,6 +105,7 @@ func (e *Engine) Resume() error {
 		l.wake()
 	}
 	e.tellStates()
+	e.runs.wake()
 	return nil
 }
 

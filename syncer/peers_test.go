@@ -177,7 +177,7 @@ func TestAnEndpointThatIsAwayHoldsUpNoOther(t *testing.T) {
 		r.stores[0].SetOffline(false)
 		r.must(r.cycle(legs[0]))
 		select {
-		case <-legs[1].kick:
+		case <-legs[1].bell.rung:
 		default:
 			t.Error("the second is not told that the first is back")
 		}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	"vdfs/cache"
 	"vdfs/internal/fault"
@@ -65,6 +66,8 @@ func (l *leg) saveCursor(c remote.Cursor) error {
 // takeIn records a batch: itemised changes at once, the rest by listing.
 func (l *leg) takeIn(ctx context.Context, ep remote.Endpoint, batch remote.Batch) error {
 	var items []remote.Change
+	begun, all := time.Now(), batch.Full
+	l.found = l.found || !batch.Full && !slices.ContainsFunc(batch.Changes, isWhole) && len(batch.Changes) > 0
 	scan := &scanner{l: l, ep: ep, queued: map[string]bool{}}
 	for _, c := range batch.Changes {
 		if c.Relist == remote.RelistNo {
@@ -72,6 +75,7 @@ func (l *leg) takeIn(ctx context.Context, ep remote.Endpoint, batch remote.Batch
 			continue
 		}
 		scan.hints = append(scan.hints, hint{c.ID, c.Relist == remote.RelistDeep})
+		all = all || isWhole(c)
 	}
 	if len(batch.Changes) > 0 {
 		if err := l.stir(false); err != nil {
@@ -91,7 +95,17 @@ func (l *leg) takeIn(ctx context.Context, ep remote.Endpoint, batch remote.Batch
 		scan.push(id, true)
 	}
 	slices.SortStableFunc(scan.hints, func(a, b hint) int { return cmp.Compare(a.depth(), b.depth()) })
-	return scan.run(ctx)
+	err = scan.run(ctx)
+	if err == nil && all {
+		l.listing = time.Since(begun)
+	}
+	return err
+}
+
+// isWhole reports whether a change says no more than that everything is to be listed.
+func isWhole(c remote.Change) bool {
+	a, ok := remote.ParseAddress(c.ID)
+	return c.Relist == remote.RelistDeep && ok && a.Path == ""
 }
 
 // all queues everything that is known of an endpoint whose feed has begun anew: that names what is there, and what is not there

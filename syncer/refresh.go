@@ -376,7 +376,7 @@ func (l *leg) fetchBeside(ctx context.Context, f *refresh) error {
 		if err != nil {
 			return l.readFailed(err)
 		}
-		if err := errors.Join(f.take(&copyStream{body, l}), body.Close()); err != nil {
+		if err := errors.Join(f.take(&copyStream{body, l, ""}), body.Close()); err != nil {
 			return err
 		}
 	}

@@ -459,7 +459,7 @@ func (e *Engine) openVersion(ctx context.Context, v Version) (io.ReadCloser, err
 	if err != nil {
 		return nil, v.l.readFailed(err)
 	}
-	return &copyStream{r, v.l}, nil
+	return &copyStream{r, v.l, ""}, nil
 }
 
 // openFile begins to read a file of the drive.

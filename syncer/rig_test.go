@@ -22,6 +22,9 @@ import (
 	"vdfs/syncer/remote/memory"
 )
 
+// rigsBegan is when the machine of all rigs was started.
+var rigsBegan = time.Now().Add(-time.Hour)
+
 // rig is a drive with one place and one or more legs on it, whose endpoints are
 // in memory. Cycles are run by hand, so that nothing happens by itself.
 type rig struct {
@@ -166,6 +169,7 @@ func (r *rig) open() {
 	r.c = c
 	r.e, err = New(Options{
 		Cache: c, Device: "test", Logger: slog.New(slog.DiscardHandler), Clock: r.now, Merge: r.merge, Ignore: r.ignore, Late: &r.late,
+		Elapsed: func() time.Duration { return time.Since(rigsBegan) + time.Duration(r.ahead.Load()) },
 		Open: func(_ context.Context, endpoint string, _ cache.Leg) (remote.Endpoint, error) {
 			var i int
 			if _, err := fmt.Sscanf(endpoint, "mem:%d", &i); err != nil {
@@ -244,12 +248,7 @@ func (r *rig) legs() []*leg {
 
 // alone runs one cycle of a leg.
 func (r *rig) alone(l *leg) error {
-	for _, ch := range []chan struct{}{l.kick, l.marked, l.hint} {
-		select {
-		case <-ch: // as the loop does before it begins one
-		default:
-		}
-	}
+	l.bell.heard() // as the loop does before it begins one
 	again, err := l.cycle(context.Background(), true, &syncCall{done: make(chan error, 1)})
 	for err == nil && again && l.verifying() {
 		again, err = l.cycle(context.Background(), false, &syncCall{done: make(chan error, 1)})

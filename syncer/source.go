@@ -110,7 +110,8 @@ func (e *Engine) Fetch(
 // copyStream is a stream whose failures have the consequences of any failed read.
 type copyStream struct {
 	io.ReadCloser
-	l *leg
+	l  *leg
+	id string // of the object; "": of something that is not in the drive
 }
 
 // Read implements io.Reader.
@@ -118,7 +119,7 @@ func (b *copyStream) Read(p []byte) (int, error) {
 	n, err := b.ReadCloser.Read(p)
 	b.l.e.Events.Moved(event.Down, int64(n))
 	if err != nil && err != io.EOF {
-		err = &readError{b.l, b.l.readFailed(err)}
+		err = &readError{b.l, b.l.readFailedOf(b.id, err)}
 	}
 	return n, err
 }
@@ -136,6 +137,7 @@ type fetchStream struct {
 func (s *fetchStream) Read(p []byte) (int, error) {
 	for {
 		n, err := s.body.Read(p)
+		s.h.l.e.Events.Moved(event.Down, int64(n))
 		s.off += int64(n)
 		if s.left >= 0 {
 			s.left -= int64(n)
@@ -154,7 +156,7 @@ func (s *fetchStream) Read(p []byte) (int, error) {
 			}
 		}
 		if !again {
-			return 0, &readError{s.h.l, s.h.l.readFailed(err)}
+			return 0, &readError{s.h.l, s.h.l.readFailedOf(s.h.binding.RemoteID, err)}
 		}
 		body, err := s.h.read(s.ctx, s.off, s.left)
 		if err != nil {
@@ -191,14 +193,14 @@ func (h *holder) read(ctx context.Context, off, n int64) (io.ReadCloser, error) 
 		h.at = addr
 		r, err := ep.Read(ctx, addr, remote.Content(h.binding.Content), off, n)
 		if err == nil || !isAny(err, surprises) {
-			return r, h.l.readFailed(err)
+			return r, h.l.readFailedOf(h.binding.RemoteID, err)
 		}
 		again, werr := h.await(ctx)
 		if werr != nil {
 			return nil, werr
 		}
 		if !again {
-			return nil, h.l.readFailed(err)
+			return nil, h.l.readFailedOf(h.binding.RemoteID, err)
 		}
 	}
 }
@@ -273,6 +275,14 @@ func (l *leg) moving(tx *cache.Tx, of cache.BindingID) (bool, error) {
 	}
 }
 
+// readFailedOf is readFailed for an object that a reader waits for.
+func (l *leg) readFailedOf(id string, err error) error {
+	if isAny(err, surprises) {
+		l.seeks.add(id)
+	}
+	return l.readFailed(err)
+}
+
 // readFailed draws the conclusions of a failed read.
 func (l *leg) readFailed(err error) error {
 	switch {
@@ -282,7 +292,7 @@ func (l *leg) readFailed(err error) error {
 		return &unreachable{err}
 	case isAny(err, surprises):
 		l.setDue()
-		poke(l.hint)
+		l.bell.ring(ByReader)
 	}
 	return err
 }
@@ -413,10 +423,10 @@ func (h holder) prove(ctx context.Context, want cache.Hash) error {
 	}
 	now, err := ep.Stat(ctx, addr)
 	if err != nil {
-		return h.l.readFailed(err)
+		return h.l.readFailedOf(h.binding.RemoteID, err)
 	}
 	if string(now.Content) != h.binding.Content {
-		return h.l.readFailed(remote.ErrChanged)
+		return h.l.readFailedOf(h.binding.RemoteID, remote.ErrChanged)
 	}
 	if !want.Known() || h.binding.Hash == want && h.proved() {
 		return nil

@@ -33,6 +33,7 @@ type ConduitStatus struct {
 	// Tree is the last look at all of its endpoints: the oldest of those that went well, and the first result that was none.
 	Tree          cache.TreeCheck
 	NextSync      time.Time
+	Triggered     Triggered // what had it work
 	PendingLocal  int64
 	PendingRemote int64
 	Conflicts     int64
@@ -49,6 +50,7 @@ type LegStatus struct {
 	Message       string
 	LastSync      int64
 	NextSync      time.Time
+	Triggered     Triggered
 	PendingLocal  int64
 	PendingRemote int64
 	Conflicts     int64
@@ -115,6 +117,7 @@ func (e *Engine) Status() ([]ConduitStatus, error) {
 			}
 			s.Progress = joinProgress(under)
 			s.sum()
+			e.tellRuns(&s)
 			if err := s.describe(tx); err != nil {
 				return err
 			}
@@ -162,19 +165,23 @@ func (s *LegStatus) count(leg cache.LegID, counts []cache.ItemCount, open []cach
 func (e *Engine) legState(tx *cache.Tx, row cache.Leg, cd cache.Conduit, s *LegStatus) (note string, err error) {
 	l := e.leg(row.ID)
 	paused := e.Paused() || !cd.Enabled
+	spares, works := e.sparesBecause(), e.runs.active(cd.ID)
 	var shut []Blocked
 	if l != nil && !paused {
 		if shut, err = l.shutOut(tx); err != nil {
 			return "", err
 		}
 	}
+	if l != nil {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		s.Triggered = l.counted
+	}
 	switch {
 	case paused:
 		s.State = StatePaused
 	case l == nil:
 	default:
-		l.mu.Lock()
-		defer l.mu.Unlock()
 		s.NextSync, s.LastSync = l.next, l.lastOK
 		switch {
 		case l.offline != nil:
@@ -189,7 +196,9 @@ func (e *Engine) legState(tx *cache.Tx, row cache.Leg, cd cache.Conduit, s *LegS
 			s.State, s.Message = StateAttention, shutMessage(shut)
 		case s.Damaged > 0:
 			s.State, s.Message = StateAttention, fmt.Sprintf("%d of the copies there are damaged; `vdfs errors` names them, `vdfs verify --repair` repairs them", s.Damaged)
-		case l.busy && l.working || !row.Contact || s.PendingLocal+s.PendingRemote > 0:
+		case spares != "" && !l.busy:
+			s.State, s.Message, s.NextSync = StatePaused, spares, time.Time{}
+		case works && (l.busy && l.working || !row.Contact || s.PendingLocal+s.PendingRemote > 0):
 			s.State = StateSyncing
 		}
 		if n, ok := l.ep.(Noticer); ok {
@@ -226,6 +235,7 @@ func (s *ConduitStatus) sum() {
 		if i == 0 || l.LastSync < oldest {
 			oldest = l.LastSync
 		}
+		s.Triggered.add(l.Triggered)
 		s.PendingLocal += l.PendingLocal
 		s.PendingRemote += l.PendingRemote
 		s.Conflicts += l.Conflicts

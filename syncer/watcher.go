@@ -90,7 +90,7 @@ func (l *leg) verifying() bool {
 
 // pressed reports whether something else is to be looked at now.
 func (l *leg) pressed() bool {
-	return len(l.kick) > 0 || len(l.hint) > 0 || time.Since(l.watching.begun) > watchSlice
+	return l.bell.presses() || time.Since(l.watching.begun) > watchSlice
 }
 
 // watch goes on with the verification of generations that are complete, for a while. It reports whether more of it can be done.

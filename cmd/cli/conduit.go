@@ -53,7 +53,7 @@ func (c *choice) useRules() *bool {
 func (c *choice) flags(cmd *cobra.Command) {
 	f := cmd.Flags()
 	f.StringVar(&c.strategy, "strategy", "", "who wins a conflict: conflict-file (both are kept; the default, unless conflict.default says another), "+strings.Join(strategies[1:], ", "))
-	f.StringVar(&c.cadence, "cadence", "", "when changes are sent: instant")
+	f.StringVar(&c.cadence, "cadence", "", "when it works: instant (the default: at once), interval:1h (or 5m, 1d, …) or manual (only when vdfs sync asks)")
 	f.StringArrayVar(&c.rules, "rule", nil, "`PATTERN=STRATEGY` for the names, or with a slash the paths, that fit; the first that fits holds")
 	f.IntVar(&c.parallel, "parallel", 0, "how many `files` are copied at once; many small ones that travel together count as one")
 	f.Var(&c.bandwidth, "bandwidth", "how fast contents may be sent, and may come, as 2MiB/s or 500kB/s; 0: as fast as they can")
@@ -61,7 +61,7 @@ func (c *choice) flags(cmd *cobra.Command) {
 	f.BoolVar(&c.noIgnore, "no-ignore", false, "sync all there is, also what ignore files, sync.ignore and the built-in patterns leave out")
 	c.given = f.Changed
 	_ = cmd.RegisterFlagCompletionFunc("strategy", cobra.FixedCompletions(strategies, cobra.ShellCompDirectiveNoFileComp))
-	_ = cmd.RegisterFlagCompletionFunc("cadence", cobra.FixedCompletions([]string{"instant"}, cobra.ShellCompDirectiveNoFileComp))
+	_ = cmd.RegisterFlagCompletionFunc("cadence", cobra.FixedCompletions([]string{instant, "interval:5m", "interval:1h", "interval:1d", "manual"}, cobra.ShellCompDirectiveNoFileComp))
 }
 
 // ruleArgs reads rules as they are written on the command line.
@@ -233,6 +233,7 @@ directory of the drive stay: delete the conduit and create another one.`,
   vdfs conduit edit notes --no-rules
   vdfs conduit edit backup --keep-extra=false
   vdfs conduit edit backup --bandwidth 2MiB/s --parallel 1
+  vdfs conduit edit backup --cadence interval:1d
   vdfs conduit edit backup --no-ignore`,
 		Args: between(1, 1), ValidArgsFunction: a.completeConduits,
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -377,8 +378,13 @@ func (a *app) conduitText(c control.ConduitStatus) string {
 	}
 	line("limits", "%s at once, %s", plural(int64(c.Parallel), "file"), rateText(c.Bandwidth))
 	line("last sync", "%s", since(a.Now(), c.LastSync))
+	line("cadence", "%s", c.Cadence)
 	if c.NextSync != nil {
-		line("next look", "%s", ago(a.Now(), *c.NextSync))
+		next := "next look"
+		if c.Cadence != instant {
+			next = "next run"
+		}
+		line(next, "%s", ago(a.Now(), *c.NextSync))
 	}
 	line("generation", "%d %s", c.Generation, c.Verification)
 	switch tree := since(a.Now(), c.TreeVerified); c.TreeVerification {

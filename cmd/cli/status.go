@@ -11,7 +11,7 @@ import (
 )
 
 // statusFlags are the flags of vdfs status.
-type statusFlags struct{ json, state, watch bool }
+type statusFlags struct{ json, state, watch, verbose bool }
 
 func (a *app) status() *cobra.Command {
 	var f statusFlags
@@ -31,6 +31,7 @@ func (a *app) status() *cobra.Command {
 	}
 	cmd.Flags().BoolVar(&f.json, "json", false, "as JSON")
 	cmd.Flags().BoolVar(&f.state, "state", false, "one word")
+	cmd.Flags().BoolVarP(&f.verbose, "verbose", "v", false, "also what had the conduits work, and the tasks of the daemon")
 	cmd.Flags().BoolVar(&f.watch, "watch", false, "again whenever something has happened, until interrupted")
 	cmd.MarkFlagsMutuallyExclusive("json", "state")
 	return cmd
@@ -54,7 +55,11 @@ func (a *app) runStatus(ctx context.Context, args []string, f statusFlags) error
 	case f.state:
 		return a.print(s.State + "\n")
 	}
-	return a.print(a.statusText(s))
+	text := a.statusText(s)
+	if f.verbose {
+		text += "\n" + a.workText(s)
+	}
+	return a.print(text)
 }
 
 // whyDown tells a drive whose daemon does not run from one that does not exist.
@@ -166,13 +171,13 @@ func queueText(q control.QueueCounts) string {
 // conduitTable is shared with vdfs conduit list.
 func (a *app) conduitTable(conduits []control.ConduitStatus) string {
 	t := table{colour: a.heading(3)}
-	t.add("CONDUIT", "AT", "POLICY", "STATE", "TO DO", "LAST SYNC", "ENDPOINT")
+	t.add("CONDUIT", "AT", "POLICY", "STATE", "TO DO", "LAST SYNC", "RUNS", "ENDPOINT")
 	for _, c := range conduits {
 		todo := fmt.Sprintf("%d up, %d down", c.PendingLocal, c.PendingRemote)
 		if c.PendingLocal+c.PendingRemote == 0 {
 			todo = "-"
 		}
-		t.add(c.Name, a.shown(string(c.At)), c.Policy, c.State, todo, since(a.Now(), c.LastSync), a.shown(storages(c)))
+		t.add(c.Name, a.shown(string(c.At)), c.Policy, c.State, todo, since(a.Now(), c.LastSync), a.runsText(c), a.shown(storages(c)))
 	}
 	return t.String()
 }

@@ -57,7 +57,8 @@ func (a *app) runUnmount(ctx context.Context, arg string, r control.UnmountReque
 		}
 		return err
 	}
-	if _, err := control.Post[control.None](ctx, client, "/v1/unmount", r); err != nil {
+	left, err := control.Post[control.UnmountResult](ctx, client, "/v1/unmount", r)
+	if err != nil {
 		return err
 	}
 	if r.Lazy {
@@ -68,6 +69,9 @@ func (a *app) runUnmount(ctx context.Context, arg string, r control.UnmountReque
 		return err
 	}
 	a.say("unmounted %s", safe(path))
+	if left.Pending > 0 {
+		a.say("not sent yet: %s; this goes on after the next mount", plural(left.Pending, "change"))
+	}
 	return nil
 }
 

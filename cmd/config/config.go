@@ -44,6 +44,10 @@ type Sync struct {
 	Interval    Duration `toml:"interval"`    // fallback timer between looks at an endpoint; 1s to 24h, default 30s
 	Concurrency int      `toml:"concurrency"` // files that a new conduit copies at once; 1 to 64, default 3
 	Ignore      []string `toml:"ignore"`      // patterns as in .gitignore of what is never synced; default: none but BuiltIn
+	// Adaptive has looks come up to six times as often while they find something, and up to ten times as rarely else; default true.
+	Adaptive  bool   `toml:"adaptive"`
+	OnBattery string `toml:"on_battery"` // run, slow (looks come as rarely as can be) or pause (only what is asked for); default slow
+	OnMetered string `toml:"on_metered"` // likewise on a network that costs by the byte; default slow
 }
 
 // Transfer bounds what is on its way, besides what readers wait for.
@@ -128,7 +132,7 @@ func (d Duration) MarshalText() ([]byte, error) {
 func Default(hostname string) Config {
 	return Config{
 		Device:   Device{Name: hostname},
-		Sync:     Sync{Interval: Duration(30 * time.Second), Concurrency: 3},
+		Sync:     Sync{Interval: Duration(30 * time.Second), Concurrency: 3, Adaptive: true, OnBattery: SpareSlow, OnMetered: SpareSlow},
 		Conflict: Conflict{Default: "conflict-file"},
 		Transfer: Transfer{Concurrency: 8},
 		Cache:    Cache{MaxSize: ByDisk},
@@ -252,6 +256,9 @@ func (c *Config) check() error {
 		return fmt.Errorf("mount.subtype: %q is not a word of letters, digits, . _ and -", c.Mount.Subtype)
 	}
 	if err := within("sync.interval", c.Sync.Interval, time.Second, 24*time.Hour); err != nil {
+		return err
+	}
+	if err := c.Sync.check(); err != nil {
 		return err
 	}
 	if err := positive("cache.max_size", c.Cache.MaxSize); err != nil {

@@ -43,6 +43,9 @@ name = "desk"
 interval = "5m"
 concurrency = 8
 ignore = ["*.bak", "!a.bak"]
+adaptive = false
+on_battery = "pause"
+on_metered = "run"
 [conflict]
 default = "newest"
 rules = ["*.md=merge", "a=b=local"]
@@ -84,7 +87,7 @@ level = "debug"
 	}
 	want := Config{
 		Device:   Device{Name: "desk"},
-		Sync:     Sync{Interval: Duration(5 * time.Minute), Concurrency: 8, Ignore: []string{"*.bak", "!a.bak"}},
+		Sync:     Sync{Interval: Duration(5 * time.Minute), Concurrency: 8, Ignore: []string{"*.bak", "!a.bak"}, OnBattery: SparePause, OnMetered: SpareNothing},
 		Conflict: Conflict{Default: "newest", Rules: []string{"*.md=merge", "a=b=local"}},
 		Transfer: Transfer{Concurrency: 3},
 		Cache:    Cache{Dir: "/big/vdfs/", MaxSize: 3 << 29},
@@ -136,6 +139,9 @@ func TestRefusalsNameTheKey(t *testing.T) {
 		"a table for a list":           {"[hydrate.deny]\na = 1\n", "hydrate.deny"},
 		"a word for a table":           {"hydrate = 1\n", "hydrate"},
 		"a word for a duration":        {"[sync]\ninterval = \"soon\"\n", "sync.interval"},
+		"a word for a switch":          {"[sync]\nadaptive = \"often\"\n", "sync.adaptive"},
+		"a battery that is spared so":  {"[sync]\non_battery = \"stop\"\n", "sync.on_battery: \"stop\" is not run, slow or pause"},
+		"a network that is spared so":  {"[sync]\non_metered = \"\"\n", "sync.on_metered"},
 		"too short an interval":        {"[sync]\ninterval = \"1ms\"\n", "sync.interval: 1ms is not between"},
 		"too long a timeout":           {"[hydrate]\ntimeout = \"2h\"\n", "hydrate.timeout"},
 		"a relative cache directory":   {"[cache]\ndir = \"x\"\n", "cache.dir"},

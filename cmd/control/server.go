@@ -19,7 +19,7 @@ type DriveHandler interface {
 	Drive(ctx context.Context) (Drive, error)
 	Status(ctx context.Context) (Status, error)
 	Doctor(ctx context.Context) (Problems, error)
-	Unmount(ctx context.Context, r UnmountRequest) error
+	Unmount(ctx context.Context, r UnmountRequest) (UnmountResult, error)
 }
 
 // FileHandler answers for paths.
@@ -109,7 +109,7 @@ func routeDrive(mux *http.ServeMux, d DriveHandler) {
 	get(mux, "GET /v1/drive", func(ctx context.Context, _ *http.Request) (Drive, error) { return d.Drive(ctx) })
 	get(mux, "GET /v1/status", func(ctx context.Context, _ *http.Request) (Status, error) { return d.Status(ctx) })
 	get(mux, "GET /v1/doctor", func(ctx context.Context, _ *http.Request) (Problems, error) { return d.Doctor(ctx) })
-	post(mux, "POST /v1/unmount", func(ctx context.Context, r UnmountRequest) (None, error) { return None{}, d.Unmount(ctx, r) })
+	post(mux, "POST /v1/unmount", d.Unmount)
 }
 
 func routeFiles(mux *http.ServeMux, f FileHandler) {

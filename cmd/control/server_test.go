@@ -33,9 +33,11 @@ func (b *backend) Drive(context.Context) (Drive, error) {
 	return Drive{Version: "1", PID: 7, Mountpoint: "/m\xff", Data: "/d"}, b.err
 }
 
-func (b *backend) Status(context.Context) (Status, error)            { return Status{State: "idle"}, b.err }
-func (b *backend) Doctor(context.Context) (Problems, error)          { return Problems{}, b.err }
-func (b *backend) Unmount(_ context.Context, r UnmountRequest) error { return b.note(r) }
+func (b *backend) Status(context.Context) (Status, error)   { return Status{State: "idle"}, b.err }
+func (b *backend) Doctor(context.Context) (Problems, error) { return Problems{}, b.err }
+func (b *backend) Unmount(_ context.Context, r UnmountRequest) (UnmountResult, error) {
+	return UnmountResult{Pending: 3}, b.note(r)
+}
 func (b *backend) Info(_ context.Context, r Paths) (Infos, error) {
 	return Infos{Files: []Info{{Path: r.Paths[0]}}}, b.note(r)
 }

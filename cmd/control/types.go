@@ -28,28 +28,32 @@ type Status struct {
 	Nodes      int64           `json:"nodes"`
 	Metrics    Metrics         `json:"metrics"`
 	Notes      []string        `json:"notes,omitempty"` // what a person should know, one sentence each
+	Tasks      []TaskStatus    `json:"tasks"`           // by name
 }
 
 // ConduitStatus is one conduit in a Status and in the list of conduits.
 type ConduitStatus struct {
-	Name          string     `json:"name"`
-	UUID          string     `json:"uuid"`
-	Policy        string     `json:"policy"`
-	Source        string     `json:"source"`
-	Target        string     `json:"target"`
-	At            Path       `json:"at"`        // directory of the drive
-	ReadOnly      bool       `json:"read_only"` // programs change nothing there: it is fed one way from outside
-	Enabled       bool       `json:"enabled"`   // false: it was paused
-	State         string     `json:"state"`     // idle, syncing, paused, offline, attention, error
-	Generation    int64      `json:"generation"`
-	Verification  string     `json:"verification"`
-	LastSync      *time.Time `json:"last_sync"` // null: never
-	NextSync      *time.Time `json:"next_sync"` // null: nothing is planned
-	PendingLocal  int64      `json:"pending_local"`
-	PendingRemote int64      `json:"pending_remote"`
-	Conflicts     int64      `json:"conflicts"`
-	Errors        int64      `json:"errors"`
-	Message       string     `json:"message,omitempty"` // why it is in this state
+	Name         string     `json:"name"`
+	UUID         string     `json:"uuid"`
+	Policy       string     `json:"policy"`
+	Source       string     `json:"source"`
+	Target       string     `json:"target"`
+	At           Path       `json:"at"`        // directory of the drive
+	ReadOnly     bool       `json:"read_only"` // programs change nothing there: it is fed one way from outside
+	Enabled      bool       `json:"enabled"`   // false: it was paused
+	State        string     `json:"state"`     // idle, syncing, paused, offline, attention, error
+	Generation   int64      `json:"generation"`
+	Verification string     `json:"verification"`
+	LastSync     *time.Time `json:"last_sync"` // null: never
+	NextSync     *time.Time `json:"next_sync"` // null: nothing is planned
+	// Triggers are how many cycles each trigger has begun since the daemon started; LastTrigger began the last one, "" if none did.
+	Triggers      map[string]int64 `json:"triggers"`
+	LastTrigger   string           `json:"last_trigger"`
+	PendingLocal  int64            `json:"pending_local"`
+	PendingRemote int64            `json:"pending_remote"`
+	Conflicts     int64            `json:"conflicts"`
+	Errors        int64            `json:"errors"`
+	Message       string           `json:"message,omitempty"` // why it is in this state
 
 	Progress *RunProgress `json:"progress,omitempty"` // of the run under way; absent: nothing is
 

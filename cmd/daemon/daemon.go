@@ -20,6 +20,7 @@ import (
 	"vdfs/cmd/control"
 	fuse "vdfs/fs"
 	"vdfs/internal/procs"
+	"vdfs/internal/schedule"
 	"vdfs/internal/sdnotify"
 	"vdfs/offload"
 	"vdfs/offload/caller"
@@ -75,6 +76,7 @@ func Run(ctx context.Context, o Options) error {
 // daemon is a mounted drive.
 type daemon struct {
 	plan   *plan
+	tasks  schedule.Tasks
 	log    *slog.Logger
 	file   *logFile // nil in the foreground
 	parts  *parts
@@ -146,6 +148,7 @@ func (d *daemon) openCache(ctx context.Context, callers *caller.Table, events *e
 	options.Counts = func(pid uint32) bool { return callers.Was(pid).Uses() }
 	options.Used = offload.Opened(events)
 	options.LocalOnly = func(name string) bool { return !d.late.Load() && config.LocalOnly(name) }
+	options.Tasks = &d.tasks
 	deadline := time.NewTimer(lockWait)
 	defer deadline.Stop()
 	again := time.NewTicker(50 * time.Millisecond)

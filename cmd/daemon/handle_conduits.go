@@ -148,7 +148,7 @@ func conduitStatus(c syncer.ConduitStatus) control.ConduitStatus {
 	s := control.ConduitStatus{
 		Name: c.Name, UUID: c.UUID, Policy: c.Policy, Source: c.Source, Target: c.Target, At: control.Path(c.At), ReadOnly: c.ReadOnly,
 		Enabled: c.Enabled, State: c.State, Generation: c.Generation, Verification: c.Verification, LastSync: when(c.LastSync),
-		NextSync: planned(c.NextSync), PendingLocal: c.PendingLocal, PendingRemote: c.PendingRemote, Conflicts: c.Conflicts, Errors: c.Errors,
+		NextSync: planned(c.NextSync), Triggers: c.Triggered.Times(), LastTrigger: c.Triggered.Last(), PendingLocal: c.PendingLocal, PendingRemote: c.PendingRemote, Conflicts: c.Conflicts, Errors: c.Errors,
 		Message: c.Message, Strategy: c.Strategy, Rules: []control.Rule{}, KeepExtra: c.KeepExtra, Drift: c.Drift,
 		Endpoints: []control.EndpointStatus{}, Cadence: c.Cadence, Parallel: c.Parallel, Bandwidth: c.Bandwidth, UseIndexRules: c.UseIndexRules,
 		PolicyConfig: json.RawMessage(c.PolicyConfig), TotalSyncs: c.TotalSyncs, FilesSynced: c.FilesSynced, BytesSent: c.BytesTransferred,

@@ -37,6 +37,7 @@ func (h driveHandler) Drive(context.Context) (control.Drive, error) { return h.d
 func (h driveHandler) Status(ctx context.Context) (control.Status, error) {
 	s, err := h.d.parts.status(ctx)
 	s.Version, s.Drive, s.Mountpoint = h.d.plan.Version, filepath.Base(h.d.plan.mountpoint), control.Path(h.d.plan.mountpoint)
+	s.Tasks = taskStatus(h.d.tasks.Metrics())
 	return s, err
 }
 
@@ -155,10 +156,10 @@ func Problems(found []cache.Problem) control.Problems {
 }
 
 // Unmount ends the mount, and with it the daemon; that follows once this is answered.
-func (h driveHandler) Unmount(ctx context.Context, r control.UnmountRequest) error {
+func (h driveHandler) Unmount(ctx context.Context, r control.UnmountRequest) (control.UnmountResult, error) {
 	if r.Wait {
 		if err := h.sendAll(ctx); err != nil {
-			return err
+			return control.UnmountResult{}, err
 		}
 	}
 	err := h.detach(ctx, r.Lazy)
@@ -166,13 +167,22 @@ func (h driveHandler) Unmount(ctx context.Context, r control.UnmountRequest) err
 		h.d.detached.Store(true)
 	}
 	if !errors.Is(err, fuse.ErrInUse) {
-		return err
+		return h.left(), err
 	}
 	by := "a program of another user, or a mount below it"
 	if found := h.d.holders(); len(found) > 0 {
 		by = describe(found)
 	}
-	return refuse(control.Failed, "%s is in use by %s; close it, or use --lazy", h.d.plan.mountpoint, by)
+	return control.UnmountResult{}, refuse(control.Failed, "%s is in use by %s; close it, or use --lazy", h.d.plan.mountpoint, by)
+}
+
+// left is what an unmount leaves to be sent. It is told, not more: that it cannot be counted holds up nobody.
+func (h driveHandler) left() (r control.UnmountResult) {
+	var err error
+	if r.Pending, err = h.d.parts.pending(); err != nil {
+		h.d.log.Warn("count what is not sent", "error", err)
+	}
+	return r
 }
 
 // busyGrace is how long a mount may be in use before an unmount is refused: files that were just closed, by the last

@@ -52,6 +52,7 @@ func (d *daemon) assemble(ctx context.Context) (*parts, error) {
 	conf := d.plan.conf
 	callers := caller.New(callerOptions(conf))
 	now, steady := fault.Clock(time.Now), clock.Begin()
+	d.tasks.Now = now
 	meter := metrics.New(steady.Now)
 	events := event.New(event.Options{Tap: meter, Now: now, Steady: steady.Now})
 	c, err := d.openCache(ctx, callers, events)
@@ -66,6 +67,7 @@ func (d *daemon) assemble(ctx context.Context) (*parts, error) {
 	so := engineOptions(conf)
 	so.Cache, so.Open, so.Logger, so.Events, so.Clock, so.Merge = c, d.openEndpoint, d.log, p.events, now, merge.Text
 	so.Late = &d.late
+	so.Tasks = &d.tasks
 	if p.engine, err = syncer.New(so); err != nil {
 		return nil, errors.Join(err, c.Close())
 	}
@@ -91,7 +93,7 @@ func engineOptions(c config.Config) syncer.Options {
 	}
 	return syncer.Options{
 		Strategy: c.Conflict.Default, Rules: rules, Parallel: c.Sync.Concurrency,
-		Device: c.Device.Name, Interval: time.Duration(c.Sync.Interval), Transfers: c.Transfer.Concurrency,
+		Device: c.Device.Name, Interval: time.Duration(c.Sync.Interval), Adaptive: c.Sync.Adaptive, Transfers: c.Transfer.Concurrency,
 		TrashKept: time.Duration(c.Trash.Retention), TrashMost: c.Trash.Most(),
 		GuardCount: c.Guard.MaxDeleteCount, GuardPercent: c.Guard.MaxDeletePercent,
 		LocalGuardCount: c.Guard.MaxOwnDeleteCount, LocalGuardPercent: c.Guard.MaxOwnDeletePercent,
