@@ -233,6 +233,7 @@ func (d *daemon) serve(ctx context.Context) error {
 	g.Go(func() error { return named("syncer", d.parts.engine.Run(work)) })
 	g.Go(func() error { return named("offload", d.parts.offload.Run(work)) })
 	g.Go(func() error { return named("mount", d.server.Run(work)) })
+	g.Go(func() error { d.watchPower(work); return nil })
 	g.Go(func() error { return named("control socket", ignore(d.http.Serve(d.socket), http.ErrServerClosed)) })
 	select {
 	case <-d.server.Done():

@@ -15,7 +15,9 @@ import (
 	"vdfs/cache"
 	"vdfs/cmd/config"
 	"vdfs/cmd/control"
+	"vdfs/internal/power"
 	"vdfs/offload"
+	"vdfs/syncer"
 )
 
 // unmounted is a whole drive over the directory files, working but not mounted.
@@ -243,7 +245,10 @@ func TestEveryConfigurationKeyChangesBehaviour(t *testing.T) {
 			t.Fatal(err)
 		}
 		d.log.Debug("told")
+		battery, _ := sparing(c.Sync, power.State{OnBattery: true})
+		metered, _ := sparing(c.Sync, power.State{Metered: true})
 		return map[string]any{
+			"adaptive": so.Adaptive, "battery": battery, "metered": metered,
 			"device": so.Device, "cache device": co.Device, "interval": so.Interval, "dir": co.Dir, "trash": co.TrashKept, "their trash": so.TrashKept, "trash size": co.TrashMost, "their trash size": so.TrashMost,
 			"sends": so.Transfers, "fetches": oo.Background, "timeout": oo.Timeout,
 			"copies": oo.MinCopies, "eviction": oo.Eviction, "strategy": so.Strategy, "rules": so.Rules, "parallel": so.Parallel,
@@ -270,6 +275,9 @@ func TestEveryConfigurationKeyChangesBehaviour(t *testing.T) {
 		"device.name":     {func(c *config.Config) { c.Device.Name = "desk" }, map[string]any{"device": "desk", "cache device": "desk"}},
 		"sync.interval":   {func(c *config.Config) { c.Sync.Interval = config.Duration(time.Hour) }, map[string]any{"interval": time.Hour}},
 		"sync.ignore":     {func(c *config.Config) { c.Sync.Ignore = []string{"*.a", "!b"} }, map[string]any{"ignore": "*.a\n!b"}},
+		"sync.adaptive":   {func(c *config.Config) { c.Sync.Adaptive = false }, map[string]any{"adaptive": false}},
+		"sync.on_battery": {func(c *config.Config) { c.Sync.OnBattery = config.SparePause }, map[string]any{"battery": syncer.SparePause}},
+		"sync.on_metered": {func(c *config.Config) { c.Sync.OnMetered = config.SpareNothing }, map[string]any{"metered": syncer.SpareNothing}},
 		"cache.dir":       {func(c *config.Config) { c.Cache.Dir = "/big" }, map[string]any{"dir": "/big"}},
 		"cache.max_size":  {func(c *config.Config) { c.Cache.MaxSize = 9 }, evicts(func(v *offload.Eviction) { v.Budget = 9 })},
 		"offload.enabled": {func(c *config.Config) { c.Offload.Enabled = false }, evicts(func(v *offload.Eviction) { *v = offload.Eviction{} })},
