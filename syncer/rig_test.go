@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"vdfs/cache"
+	"vdfs/cache/event"
 	"vdfs/internal/fault"
 	"vdfs/internal/ignore"
 	"vdfs/syncer/remote"
@@ -168,7 +169,7 @@ func (r *rig) open() {
 	r.must(err)
 	r.c = c
 	r.e, err = New(Options{
-		Cache: c, Device: "test", Logger: slog.New(slog.DiscardHandler), Clock: r.now, Merge: r.merge, Ignore: r.ignore, Late: &r.late,
+		Cache: c, Device: "test", Logger: slog.New(slog.DiscardHandler), Clock: r.now, Merge: r.merge, Ignore: r.ignore, Late: &r.late, Events: overheard(),
 		Elapsed: func() time.Duration { return time.Since(rigsBegan) + time.Duration(r.ahead.Load()) },
 		Open: func(_ context.Context, endpoint string, _ cache.Leg) (remote.Endpoint, error) {
 			var i int
@@ -182,6 +183,14 @@ func (r *rig) open() {
 	if !r.rests {
 		r.e.Quiet = 0
 	}
+}
+
+// overheard is a bus with somebody who wants to hear of everything, so that all that is told is looked up in every test. The
+// states of conduits take a look at all of them each time.
+func overheard() *event.Bus {
+	bus := event.New(event.Options{})
+	bus.Subscribe(event.All&^event.Of(event.SyncStateChanged), 1)
+	return bus
 }
 
 func (r *rig) now() time.Time {

@@ -64,6 +64,9 @@ func (p *parts) writeDiary(all []event.Event) error {
 		n := min(len(all), diaryPart)
 		err := p.cache.Update(0, func(tx *cache.Tx) error {
 			for _, e := range all[:n] {
+				if e.Type == event.SyncCompleted && e.Generation == 0 {
+					continue // somebody asked, and there was nothing to do
+				}
 				text, err := json.Marshal(controlEvent(e))
 				if err != nil {
 					return fmt.Errorf("encode event: %w", err)
