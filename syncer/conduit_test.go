@@ -68,7 +68,7 @@ func TestConduitsThatCannotBeAreRefusedAndLeaveNothing(t *testing.T) {
 		"no policy":                          {Spec{Name: "c", Source: "drive:/x", Target: "mem:3"}, "policy"},
 		"a strange policy":                   {Spec{Name: "c", Source: "drive:/x", Target: "mem:3", Policy: "move"}, "synchronize, offload, replicate or archive"},
 		"a strange strategy":                 {Spec{Name: "c", Source: "drive:/x", Target: "mem:3", Policy: "offload", Strategy: "oldest"}, "oldest"},
-		"a strange cadence":                  {Spec{Name: "c", Source: "drive:/x", Target: "mem:3", Policy: "offload", Cadence: "hourly"}, "cadence"},
+		"a strange cadence":                  {Spec{Name: "c", Source: "drive:/x", Target: "mem:3", Policy: "offload", Cadence: "now and then"}, "cadence"},
 		"no copies at once":                  {Spec{Name: "c", Source: "drive:/x", Target: "mem:3", Policy: "offload", Parallel: -1}, "-1"},
 		"too many at once":                   {Spec{Name: "c", Source: "drive:/x", Target: "mem:3", Policy: "offload", Parallel: 1000}, "1000"},
 		"a rule of nothing":                  {Spec{Name: "c", Source: "drive:/x", Target: "mem:3", Policy: "offload", Rules: []cache.Rule{{Pattern: "[", Strategy: "newest"}}}, "[=newest"},

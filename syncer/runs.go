@@ -261,7 +261,7 @@ func (r *runs) join(ctx context.Context, legs []*leg, wait bool) (left func(Sync
 			err = ErrUnreachable
 		}
 		for _, id := range joined {
-			cut := err != nil && (ctx.Err() != nil || errors.Is(err, context.Canceled) || errors.Is(err, ErrDisabled))
+			cut := res.State == SyncCancelled || err != nil && (ctx.Err() != nil || errors.Is(err, context.Canceled) || errors.Is(err, ErrDisabled))
 			errs = append(errs, r.end(id, cut, err))
 		}
 		return errors.Join(errs...)
