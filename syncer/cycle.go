@@ -118,6 +118,9 @@ func (l *leg) turn(ctx context.Context, call *syncCall) time.Duration {
 
 	l.mu.Lock()
 	l.busy, l.working, l.started, l.lastErr = false, false, true, err
+	if cctx.Err() != nil { // it was called off, which says nothing about what it did
+		l.lastErr = nil
+	}
 	if err != nil && due {
 		l.due = true // what was not looked at still is to be
 	}

@@ -261,6 +261,7 @@ func (e *Engine) reload() error {
 		}
 	}
 	e.nameTasks()
+	e.runs.wake()
 	select {
 	case e.changed <- struct{}{}:
 	default:

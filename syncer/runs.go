@@ -339,6 +339,9 @@ func (r *runs) run(ctx context.Context) error {
 // start begins a run that goes on beside others.
 func (r *runs) start(ctx context.Context, d duty, under *sync.WaitGroup) {
 	legs := r.e.legsOf(d.conduit)
+	if len(legs) == 0 { // it is being made or deleted; whoever does that wakes the loop
+		return
+	}
 	left, err := r.join(ctx, legs, true)
 	if err != nil {
 		r.e.log.Error("begin sync run", "error", err)

@@ -154,6 +154,17 @@ func TestAConduitWithAnIntervalWorksInRuns(t *testing.T) {
 	}
 }
 
+func TestAConduitThatIsMadeLaterHasItsFirstRunAtOnce(t *testing.T) {
+	t.Parallel()
+	r, f := cadenceRig(t, flavours()[0], "instant")
+	f.write("old", "was there")
+	r.stores = append(r.stores, memory.New(flavours()[0].opts()))
+	r.alive()
+	_, err := r.e.CreateConduit(t.Context(), Spec{Name: "runs", Source: "drive:/", Target: "mem:1", Policy: "offload", Cadence: "interval:1d"})
+	r.must(err)
+	r.until("it has run", func() bool { return r.stores[1].Tree()["old"] == "was there" })
+}
+
 func TestAManualConduitWorksOnlyWhenAsked(t *testing.T) {
 	for _, fl := range flavours() {
 		t.Run(fl.name, func(t *testing.T) {

@@ -190,14 +190,14 @@ func (e *Engine) legState(tx *cache.Tx, row cache.Leg, cd cache.Conduit, s *LegS
 			s.State, s.Message = StateAttention, l.held
 		case s.Errors > 0:
 			s.State, s.Message = StateAttention, "some files could not be synced; `vdfs errors` says why"
+		case spares != "" && !l.busy:
+			s.State, s.Message, s.NextSync = StatePaused, spares, time.Time{}
 		case l.lastErr != nil:
 			s.State, s.Message = StateError, l.lastErr.Error()
 		case len(shut) > 0:
 			s.State, s.Message = StateAttention, shutMessage(shut)
 		case s.Damaged > 0:
 			s.State, s.Message = StateAttention, fmt.Sprintf("%d of the copies there are damaged; `vdfs errors` names them, `vdfs verify --repair` repairs them", s.Damaged)
-		case spares != "" && !l.busy:
-			s.State, s.Message, s.NextSync = StatePaused, spares, time.Time{}
 		case works && (l.busy && l.working || !row.Contact || s.PendingLocal+s.PendingRemote > 0):
 			s.State = StateSyncing
 		}
