@@ -17,22 +17,41 @@ type Status struct {
 	Nodes       int64     `json:"nodes"`
 	Metrics     Metrics   `json:"metrics"`
 	Notes       []string  `json:"notes"`
+	Tasks       []Task    `json:"tasks"`
+}
+
+// Task is something that the daemon does again and again.
+type Task struct {
+	Name       string  `json:"name"`
+	Executions int64   `json:"execution_count"`
+	Successes  int64   `json:"success_count"`
+	Errors     int64   `json:"error_count"`
+	Skipped    int64   `json:"skipped_count"`
+	Average    float64 `json:"average_duration"`
+	Last       *string `json:"last_execution"`
+	LastError  string  `json:"last_error"`
+	Running    bool    `json:"running"`
 }
 
 // Conduit is one conduit of Status.
 type Conduit struct {
-	Name          string `json:"name"`
-	Policy        string `json:"policy"`
-	Source        string `json:"source"`
-	Target        string `json:"target"`
-	At            string `json:"at"`
-	State         string `json:"state"`
-	Generation    int64  `json:"generation"`
-	Verification  string `json:"verification"`
-	PendingLocal  int64  `json:"pending_local"`
-	PendingRemote int64  `json:"pending_remote"`
-	Conflicts     int64  `json:"conflicts"`
-	Errors        int64  `json:"errors"`
+	Name          string           `json:"name"`
+	Policy        string           `json:"policy"`
+	Source        string           `json:"source"`
+	Target        string           `json:"target"`
+	At            string           `json:"at"`
+	State         string           `json:"state"`
+	Generation    int64            `json:"generation"`
+	Verification  string           `json:"verification"`
+	Message       string           `json:"message"`
+	Cadence       string           `json:"cadence"`
+	NextSync      *string          `json:"next_sync"`
+	Triggers      map[string]int64 `json:"triggers"`
+	LastTrigger   string           `json:"last_trigger"`
+	PendingLocal  int64            `json:"pending_local"`
+	PendingRemote int64            `json:"pending_remote"`
+	Conflicts     int64            `json:"conflicts"`
+	Errors        int64            `json:"errors"`
 	// Progress is of the run under way; nil: nothing is.
 	Progress *Progress `json:"progress"`
 }
