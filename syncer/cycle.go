@@ -350,6 +350,7 @@ func (e *Engine) Sync(ctx context.Context, req SyncRequest) (SyncResult, error) 
 		return SyncResult{State: SyncDone}, nil
 	}
 	for _, l := range legs {
+		l.doubt.Store("")
 		if err := l.unpark(); err != nil {
 			return SyncResult{}, err
 		}
@@ -526,9 +527,12 @@ func (l *leg) standing() (wait time.Duration, state string, blocked []Blocked, e
 	if l.verifying() {
 		wait = verifySoon
 	}
+	if why, _ := l.doubt.Load().(string); why != "" {
+		state, blocked = SyncParked, append(blocked, Blocked{Conduit: name, Reason: "not verified: " + why})
+	}
 	l.mu.Lock()
 	if l.held != "" {
-		state, blocked = SyncHeld, append(blocked, Blocked{Conduit: name, Reason: l.held})
+		state, blocked = worse(state, SyncHeld), append(blocked, Blocked{Conduit: name, Reason: l.held})
 	}
 	l.mu.Unlock()
 	err = l.e.Cache.Survey(func(tx *cache.Tx) error {

@@ -61,12 +61,13 @@ type leg struct {
 	news     news          // what others are told of its work
 	treeDue  int64         // when all of the endpoint may be looked at again; the cycle's own
 
-	open       atomic.Bool // a generation may be under way
-	unverified atomic.Bool // one may wait to be verified
-	claims     claims      // the cycle's own
-	watching   watching    // likewise
-	looks      looks       // at the changes of the endpoint
-	progress   progress    // of the run under way
+	open       atomic.Bool  // a generation may be under way
+	unverified atomic.Bool  // one may wait to be verified
+	claims     claims       // the cycle's own
+	watching   watching     // likewise
+	doubt      atomic.Value // string: why the last that was to be verified could not be looked at; "": it could
+	looks      looks        // at the changes of the endpoint
+	progress   progress     // of the run under way
 
 	mu        sync.Mutex
 	conduit   cache.Conduit

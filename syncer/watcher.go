@@ -155,6 +155,7 @@ func (l *leg) reobserve(ctx context.Context, ep remote.Endpoint, g *cache.Genera
 	state := cache.WaitingSync
 	if w := l.watching.unseen; w != nil {
 		state = cache.FailedPrefix + reasonOf(w)
+		l.doubt.Store(reasonOf(w))
 	}
 	if err := l.conclude(g, state); err != nil {
 		return false, err

@@ -104,6 +104,9 @@ func TestWhatCannotBeLookedAtIsNotVerified(t *testing.T) {
 		if g := r.generations()[0]; !strings.HasPrefix(g.Verification, cache.FailedPrefix+"what was done cannot be looked at") {
 			t.Fatalf("the generation is %+v", g)
 		}
+		if _, state, blocked, err := r.legs()[0].standing(); err != nil || state != SyncParked || len(blocked) != 1 || !strings.HasPrefix(blocked[0].Reason, "not verified") {
+			t.Errorf("a run ends %s with %v, %v", state, blocked, err)
+		}
 		r.script.Clear()
 		r.write("g", "2")
 		r.script.Add(faulty.Rule{Method: faulty.Stat, Nth: 1, Err: remote.ErrUnavailable})
