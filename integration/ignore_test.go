@@ -134,7 +134,7 @@ func TestSyncIgnore(t *testing.T) {
 	if text := f.do("info", f.path("a.bak")); !strings.Contains(text, "ignored by *.bak (sync.ignore in the configuration)") {
 		t.Errorf("vdfs info says\n%s", text)
 	}
-	if text := f.do("info", f.path("g.part")); !strings.Contains(text, "ignored by *.part (built in)") {
+	if text := f.do("info", f.path("g.part")); !strings.Contains(text, "by its name it is a lock, a backup or unfinished (*.part)") {
 		t.Errorf("vdfs info says\n%s", text)
 	}
 	f.do("unmount", f.at)

@@ -7,6 +7,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"vdfs/cmd/config"
 	"vdfs/cmd/control"
 )
 
@@ -92,7 +93,10 @@ func syncText(i control.Info) string {
 
 // ignoredText says by what something is ignored.
 func ignoredText(by control.Ignored) string {
-	if strings.HasPrefix(by.Source, "/") {
+	switch {
+	case by.Source == config.BuiltInSource:
+		return "by its name it is a lock, a backup or unfinished (" + safe(by.Pattern) + ")"
+	case strings.HasPrefix(by.Source, "/"):
 		return fmt.Sprintf("ignored by %s (%s, line %d)", safe(by.Pattern), safe(by.Source), by.Line)
 	}
 	return fmt.Sprintf("ignored by %s (%s)", safe(by.Pattern), safe(by.Source))

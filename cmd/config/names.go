@@ -18,9 +18,12 @@ var temporaries = []string{
 // others: what is synced stays so when it is thrown there.
 var local = ignore.Root(BuiltIn(), ignore.Parse("", ".Trash-*"))
 
+// BuiltInSource is the source of the list BuiltIn.
+const BuiltInSource = "built in"
+
 // BuiltIn is the list of patterns that holds in every drive: editors' locks
 // and temporaries, and unfinished downloads.
-func BuiltIn() *ignore.List { return ignore.Parse("built in", strings.Join(temporaries, "\n")) }
+func BuiltIn() *ignore.List { return ignore.Parse(BuiltInSource, strings.Join(temporaries, "\n")) }
 
 // LocalOnly reports whether a file of this name stays on this machine: what
 // BuiltIn ignores, and the desktop's trash.
