@@ -38,6 +38,7 @@ func (b *backend) Doctor(context.Context) (Problems, error) { return Problems{},
 func (b *backend) Unmount(_ context.Context, r UnmountRequest) (UnmountResult, error) {
 	return UnmountResult{Pending: 3}, b.note(r)
 }
+
 func (b *backend) Info(_ context.Context, r Paths) (Infos, error) {
 	return Infos{Files: []Info{{Path: r.Paths[0]}}}, b.note(r)
 }
