@@ -107,7 +107,7 @@ func (b *batch) copyPart(ctx context.Context, all []*sending) error {
 	g.SetLimit(b.l.parallel())
 	for _, group := range b.l.groups(all) {
 		g.Go(func() error {
-			leave, err := b.l.e.transfers.enter(ctx)
+			leave, err := b.l.e.transfers.enter(gctx)
 			if err != nil {
 				return err
 			}
