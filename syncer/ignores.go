@@ -515,12 +515,9 @@ func (v *views) findRemoteScope(id string, depth int) (*ignore.Dir, error) {
 		}
 		up, name = o.Parent, o.Name
 	case b.Dentry != 0:
-		d, err := v.tx.Dentry(b.Dentry)
-		if err == nil {
-			return v.scope(d.Ino)
-		}
-		if !errors.Is(err, cache.ErrNotFound) {
-			return nil, err
+		d, here, err := v.scopeOf(b.Dentry)
+		if err != nil || here {
+			return d, err
 		}
 		fallthrough
 	default: // the drive has it no more
@@ -538,6 +535,23 @@ func (v *views) findRemoteScope(id string, depth int) (*ignore.Dir, error) {
 		return nil, err
 	}
 	return d.Enter(name, nil), nil
+}
+
+// scopeOf is the directory of a dentry as the rules see it; false: the drive has it no more where the endpoint could have it, for
+// it was deleted or has an ignored name by now.
+func (v *views) scopeOf(dir cache.DentryID) (d *ignore.Dir, here bool, err error) {
+	e, err := v.tx.Entry(dir)
+	if errors.Is(err, cache.ErrNotFound) {
+		return nil, false, nil
+	}
+	if err == nil {
+		d, err = v.scope(e.Ino)
+	}
+	if err != nil || !d.Ignored() {
+		return d, err == nil, err
+	}
+	stays, _, err := v.localOnly(e)
+	return d, !stays, err
 }
 
 // passesOver reports whether an object of the endpoint is not to be brought into the drive, by a rule. It is not about one that

@@ -156,6 +156,9 @@ func (d *Dir) Enter(name string, own *List) *Dir {
 	return sub
 }
 
+// Ignored reports whether d is ignored, and with it all that is in it.
+func (d *Dir) Ignored() bool { return d.hit != nil }
+
 // Match tells by what a name in d is ignored, nil if it is not. dir: it is a directory.
 func (d *Dir) Match(name string, dir bool) *Hit {
 	if d.hit != nil {
