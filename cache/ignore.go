@@ -1,6 +1,9 @@
 package cache
 
-import "fmt"
+import (
+	"errors"
+	"fmt"
+)
 
 // IgnoreName is the name of the files that say what is ignored in the directory they are in, and below.
 const IgnoreName = ".vdfsignore"
@@ -59,7 +62,14 @@ func (tx *Tx) recheckDir(dir Ino) error {
 	if err != nil || !ok {
 		return err
 	}
-	return tx.Recheck(d.ID)
+	return errors.Join(tx.lookEverywhere(dir), tx.Recheck(d.ID))
+}
+
+// lookEverywhere has those legs of a directory's place ask their endpoints for everything that are without a directory which the
+// drive keeps for what is ignored in it: that one may only be at a name there that was passed over, and nobody knows at which.
+func (tx *Tx) lookEverywhere(dir Ino) error {
+	return tx.exec(`UPDATE legs SET cursor = '' WHERE place = (SELECT place FROM nodes WHERE ino = ?)
+		AND EXISTS (SELECT 1 FROM observed o WHERE o.leg = legs.id AND o.gone = 1 AND o.ignored = 1)`, dir)
 }
 
 // Recheck has the names below a directory looked at again: those that are ignored no more become work.

@@ -154,6 +154,81 @@ func TestIgnoreRules(t *testing.T) {
 			f.move("build", "d")
 			r.wantBoth(base, base)
 		},
+		"a directory that has an ignored name at the endpoint is looked into no more": func(t *testing.T, r *rig, f *far) {
+			r.mkdir("d/e")
+			r.write("d/e/x.o", "ours")
+			r.write("d/e/h", "3")
+			r.settle()
+			f.write("d/e/x.o", "theirs")
+			f.move("d", "build")
+			f.write("build/g", "two")
+			f.move("build/e/h", "build/e/i")
+			f.move("f", "build/e/f")
+			f.write("build/new", "n")
+			left := map[string]string{cache.IgnoreName: someRules, "d/": "", "d/e/": "", "d/e/x.o": "ours"}
+			there := map[string]string{
+				cache.IgnoreName: someRules, "build/": "", "build/g": "two", "build/new": "n", "build/e/": "", "build/e/x.o": "theirs", "build/e/i": "3", "build/e/f": "1",
+			}
+			r.wantBoth(left, there)
+			f.write("build/e/newer", "m")
+			there["build/e/newer"] = "m"
+			r.wantBoth(left, there)
+			r.remove("d/e/x.o")
+			r.wantBoth(map[string]string{cache.IgnoreName: someRules}, there)
+		},
+		"nobody hears of what is made below an ignored name at the endpoint": func(t *testing.T, r *rig, f *far) {
+			r.mkdir("d/e")
+			r.write("d/e/h", "3")
+			r.settle()
+			f.move("d", "build")
+			r.settle()
+			f.write("build/e/new", "n")
+			f.write("build/e/h", "three")
+			left := map[string]string{cache.IgnoreName: someRules, "f": "1"}
+			r.wantBoth(left, plus(left, map[string]string{"build/": "", "build/g": "2", "build/e/": "", "build/e/h": "three", "build/e/new": "n"}))
+		},
+		"a directory that is here for what is ignored follows its own when the rule goes": func(t *testing.T, r *rig, f *far) {
+			r.write("d/y.o", "ours")
+			r.settle()
+			f.move("d", "build")
+			r.settle()
+			r.remove(cache.IgnoreName)
+			r.settle()
+			if tree := r.agree(); tree["build/g"] != "2" || !tokens(tree)["ours"] {
+				t.Errorf("both have %q", tree)
+			}
+		},
+		"a directory comes back from an ignored name": func(t *testing.T, r *rig, f *far) {
+			r.mkdir("d/e")
+			r.write("d/e/h", "3")
+			r.settle()
+			f.move("d", "build")
+			l := r.legs()[0]
+			ep, err := l.check(context.Background())
+			r.must(err)
+			r.must(l.pull(context.Background(), ep, false))
+			f.write("build/e/new", "n")
+			f.move("build", "d")
+			want := plus(base, map[string]string{"d/e/": "", "d/e/h": "3", "d/e/new": "n"})
+			r.wantBoth(want, want)
+		},
+		"what moved to an ignored name is synced when the rule goes": func(t *testing.T, r *rig, f *far) {
+			f.move("d", "build")
+			f.move("f", "f.o")
+			r.settle()
+			r.remove(cache.IgnoreName)
+			want := map[string]string{"f.o": "1", "build/": "", "build/g": "2"}
+			r.wantBoth(want, want)
+		},
+		"a directory that has an ignored name in the drive is made again for what is new at the endpoint": func(t *testing.T, r *rig, f *far) {
+			f.write("y.o", "new")
+			r.settle()
+			r.move("d", "build")
+			f.move("y.o", "d/a")
+			f.write("d/b", "newer")
+			want := map[string]string{cache.IgnoreName: someRules, "f": "1", "d/": "", "d/a": "new", "d/b": "newer"}
+			r.wantBoth(plus(want, map[string]string{"build/": "", "build/g": "2"}), want)
+		},
 		"a directory deleted in the drive is there for what is ignored in it": func(t *testing.T, r *rig, f *far) {
 			f.write("d/e/x.o", "theirs")
 			r.settle()

@@ -315,6 +315,11 @@ func (l *leg) recheck(tx *cache.Tx, u cache.Unchecked) error {
 			return err
 		}
 		if u.After == 0 {
+			if row, _, err := tx.Leg(o.id); err != nil {
+				return err
+			} else if row.Cursor == "" {
+				o.wake() // it is to ask for everything
+			}
 			if more, err := v.lookAgain(u); err != nil || more {
 				return err // more of it in the next transaction
 			}

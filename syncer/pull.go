@@ -40,9 +40,10 @@ func (l *leg) pull(ctx context.Context, ep remote.Endpoint, full bool) error {
 			return fmt.Errorf("pull changes: %w", err)
 		}
 		if batch.Next != cursor {
-			if err := l.saveCursor(batch.Next); err != nil {
+			if err := l.saveCursor(row.Cursor, batch.Next); err != nil {
 				return err
 			}
+			row.Cursor = string(batch.Next)
 			fault.Cut(faultCursor)
 		}
 		cursor = batch.Next
@@ -52,10 +53,11 @@ func (l *leg) pull(ctx context.Context, ep remote.Endpoint, full bool) error {
 	}
 }
 
-func (l *leg) saveCursor(c remote.Cursor) error {
+// saveCursor notes how far a look at the endpoint came, unless everything is to be asked for again since the last note.
+func (l *leg) saveCursor(was string, c remote.Cursor) error {
 	return l.e.Cache.Update(0, func(tx *cache.Tx) error {
 		row, ok, err := tx.Leg(l.id)
-		if err != nil || !ok {
+		if err != nil || !ok || row.Cursor != was {
 			return err
 		}
 		row.Cursor, row.LastScan = string(c), l.e.now()
@@ -158,6 +160,13 @@ func (r *recorder) change(c remote.Change) error {
 	if !c.Deleted {
 		if _, ok := remoteKind(c.Kind); !ok {
 			return nil
+		}
+		dir, _, err := r.tx.Observed(r.l.id, string(c.Parent))
+		if err != nil {
+			return err
+		}
+		if dir.Gone { // or at a name that is ignored; if it comes back, all that is in it is seen again
+			return r.leaves(id)
 		}
 		return r.put(r.l.seen(id, string(c.Parent), c.Entry))
 	}
@@ -327,18 +336,19 @@ func (s *scanner) record(ctx context.Context, d scanDir, c *comparison) error {
 	return s.sawAll(d.id)
 }
 
-// beforeScan is where a directory is, and whether it was listed before.
+// beforeScan is where a directory is, and whether it was listed before. One that is gone is not looked into, also where it still
+// has its address: at a name that is ignored what is in it is nobody's business.
 func (l *leg) beforeScan(id string) (addr remote.ItemID, listed bool, err error) {
 	err = l.e.Cache.View(func(tx *cache.Tx) error {
 		if addr, err = l.dirAddress(tx, id); err != nil {
 			return err
 		}
-		b, ok, err := tx.BindingOfRemote(l.id, id)
-		if listed = b.Listed; err != nil || ok {
+		b, bound, err := tx.BindingOfRemote(l.id, id)
+		if err != nil {
 			return err
 		}
 		o, _, err := tx.Observed(l.id, id)
-		listed = !o.Ignored // what is in it is nobody's business
+		listed = !o.Gone && (bound && b.Listed || !bound && !o.Ignored)
 		return err
 	})
 	return addr, listed, err
