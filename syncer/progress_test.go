@@ -1,6 +1,7 @@
 package syncer
 
 import (
+	"sync"
 	"testing"
 	"time"
 
@@ -13,6 +14,7 @@ func TestTheProgressOfARunIsShown(t *testing.T) {
 		r.doomed(2)
 		r.write("a", "1")
 		r.write("b", "22")
+		var mu sync.Mutex // objects are looked at again beside each other
 		seen := map[string]Progress{}
 		look := func() {
 			all, err := r.e.Status()
@@ -21,6 +23,8 @@ func TestTheProgressOfARunIsShown(t *testing.T) {
 				return
 			}
 			p := *all[0].Progress
+			mu.Lock()
+			defer mu.Unlock()
 			if _, ok := seen[p.Phase]; !ok {
 				seen[p.Phase] = p
 			}
