@@ -148,15 +148,8 @@ func (s *fetchStream) Read(p []byte) (int, error) {
 		case n > 0:
 			return n, nil // what failed behind some bytes fails again
 		}
-		again := false
-		if isAny(err, surprises) {
-			var werr error
-			if again, werr = s.h.await(s.ctx); werr != nil {
-				return 0, &readError{s.h.l, werr}
-			}
-		}
-		if !again {
-			return 0, &readError{s.h.l, s.h.l.readFailedOf(s.h.binding.RemoteID, err)}
+		if err := s.h.again(s.ctx, err); err != nil {
+			return 0, &readError{s.h.l, err}
 		}
 		body, err := s.h.read(s.ctx, s.off, s.left)
 		if err != nil {
@@ -192,17 +185,23 @@ func (h *holder) read(ctx context.Context, off, n int64) (io.ReadCloser, error) 
 		}
 		h.at = addr
 		r, err := ep.Read(ctx, addr, remote.Content(h.binding.Content), off, n)
-		if err == nil || !isAny(err, surprises) {
-			return r, h.l.readFailedOf(h.binding.RemoteID, err)
+		if err == nil {
+			return r, nil
 		}
-		again, werr := h.await(ctx)
-		if werr != nil {
-			return nil, werr
-		}
-		if !again {
-			return nil, h.l.readFailedOf(h.binding.RemoteID, err)
+		if err := h.again(ctx, err); err != nil {
+			return nil, err
 		}
 	}
+}
+
+// again is asked when a read of the object failed. nil: it is worth looking again, as a write of ours moved or changed it.
+func (h *holder) again(ctx context.Context, cause error) error {
+	if isAny(cause, surprises) {
+		if again, err := h.await(ctx); err != nil || again {
+			return err
+		}
+	}
+	return h.l.readFailedOf(h.binding.RemoteID, cause)
 }
 
 // writeMax is how long a reader waits for the outcome of a write under way.
