@@ -32,6 +32,9 @@ type Options struct {
 	// QuietMin and QuietMax bound how long a file rests after its last close before it is sent, but for the first close of a
 	// short one, after which that is 0.05 s at most. 0: 0.2 s and 5 s.
 	QuietMin, QuietMax time.Duration
+	// OpenFor is how long a file that stays open for writing is waited for, before a copy of it is sent, and then how long to the
+	// next copy. 0: 10 minutes.
+	OpenFor time.Duration
 	// TrashKept and TrashMost are how long the trash keeps a version, and how many bytes. 0: 30 days, and a tenth of what is free
 	// but at most 20 GiB.
 	TrashKept time.Duration

@@ -44,6 +44,8 @@ func (c *Cache) Create(parent Ino, name string, mode uint32, by Caller) (Entry, 
 		}
 		return Entry{}, nil, errors.Join(err, b.file.Close(), c.store.remove(b.id))
 	}
+	st.since.Store(e.Node.Mtime)
+	st.writer.Store(by.PID)
 	o := &OpenFile{c: c, st: st, as: writes}
 	if err := errors.Join(fault.Point(faultCreateRows), b.setOrigin(e.Ino, parent, name), b.setMtime(e.Node.Mtime)); err != nil {
 		return Entry{}, nil, errors.Join(fmt.Errorf("create %q: %w", name, err), o.Close())

@@ -48,6 +48,7 @@ type fileState struct {
 	brief            int           // of the writers: see HoldBriefly
 	excl             chan struct{} // not nil while a swap or drop is under way; closed at its end
 	orphan           bool          // the last name went while it was in use
+	live             *live         // nil: it was not copied since it is marked
 
 	// op is held for reading by whoever moves bytes and for writing by whoever changes the fields below.
 	op      sync.RWMutex
@@ -62,7 +63,9 @@ type fileState struct {
 	cur     atomic.Pointer[backing] // nil: no bytes; set under op, read anywhere
 	gen     atomic.Uint64           // grows before the first write after each mark: snapshots see that they were overtaken
 	watched atomic.Bool             // the access time of the backing file tells of reads: see WatchReads
-	wrote   atomic.Bool             // something changed the backing file through this process since the mark, or may have
+	changes atomic.Uint64           // how often something changed the backing file through this process since the mark, or may have
+	since   atomic.Int64            // when it was marked; 0: it is not
+	writer  atomic.Uint32           // the thread that opened it last for writing; 0: unknown
 	waits   atomic.Bool             // to be settled with others: see later
 	app     sync.Mutex              // appends find the end and write there as one step; cuts and notes of what is synced are others
 }
@@ -292,6 +295,9 @@ func (c *Cache) load(st *fileState) error {
 	}
 	st.version, st.size, st.marked, st.loaded = n.Version, n.Size, n.Writing, true
 	st.passed = n.Writing // whoever left it marked may have passed it
+	if n.Writing {
+		st.since.Store(c.now())
+	}
 	return nil
 }
 
@@ -330,7 +336,7 @@ func (c *Cache) letGo(st *fileState) error {
 
 // closeState closes the files of a state nobody uses. A backing file that never got a row goes with it.
 func (c *Cache) closeState(st *fileState) error {
-	var errs []error
+	errs := []error{c.endLive(c.files.swapLive(st, nil))}
 	all := st.old
 	if b := st.cur.Load(); b != nil {
 		all = append(all, b)

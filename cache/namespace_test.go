@@ -153,17 +153,17 @@ func TestNamesAreBytes(t *testing.T) {
 func TestCreateFollowsItsDirectory(t *testing.T) {
 	t.Parallel()
 	x := newIndexTest(t)
-	d, err := x.Mkdir(RootIno, "team", 0o2775, Caller{1, 2})
+	d, err := x.Mkdir(RootIno, "team", 0o2775, Caller{UID: 1, GID: 2})
 	x.no(err)
 	gid := uint32(50)
 	_, err = x.SetAttr(d.Ino, Attrs{GID: &gid})
 	x.no(err)
-	sub, err := x.Mkdir(d.Ino, "sub", 0o755, Caller{3, 4})
+	sub, err := x.Mkdir(d.Ino, "sub", 0o755, Caller{UID: 3, GID: 4})
 	x.no(err)
 	if sub.Node.GID != 50 || sub.Node.UID != 3 || sub.Node.Mode != 0o2755 {
 		t.Errorf("sub is %+v", sub.Node)
 	}
-	f, o, err := x.Create(d.Ino, "f", 0o644, Caller{3, 4})
+	f, o, err := x.Create(d.Ino, "f", 0o644, Caller{UID: 3, GID: 4})
 	x.no(err)
 	x.no(o.Close())
 	if f.Node.GID != 50 || f.Node.Mode != 0o644 {

@@ -85,6 +85,9 @@ func (o Options) withDefaults() Options {
 	if o.QuietMin == 0 {
 		o.QuietMin = 200 * time.Millisecond
 	}
+	if o.OpenFor == 0 {
+		o.OpenFor = 10 * time.Minute
+	}
 	if o.QuietMax == 0 {
 		o.QuietMax = 5 * time.Second
 	}

@@ -39,6 +39,9 @@ func (c *Cache) OpenFileFor(ino Ino, write bool, pid uint32) (*OpenFile, error) 
 	if err != nil {
 		return nil, fmt.Errorf("open node %d: %w", ino, err)
 	}
+	if write {
+		st.writer.Store(pid)
+	}
 	c.used.opened(ino, pid)
 	return &OpenFile{c: c, st: st, as: as}, nil
 }
@@ -174,7 +177,7 @@ func (o *OpenFile) change(f func(*backing) (int, error)) (int, error) {
 		st.op.RLock()
 	}
 	defer st.op.RUnlock()
-	st.wrote.Store(true)
+	st.changes.Add(1)
 	n, err := f(st.cur.Load())
 	if n == 0 && o.c.madeRoom(diskError(err)) {
 		n, err = f(st.cur.Load())

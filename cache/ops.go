@@ -373,7 +373,7 @@ func (c *Cache) setLiveMtime(n Node, mtime int64) error {
 	}
 	if st := c.files.find(n.Ino); st != nil {
 		if b := st.cur.Load(); b != nil && b.id == n.Content {
-			st.wrote.Store(true)
+			st.changes.Add(1)
 			return b.setMtime(mtime)
 		}
 	}

@@ -55,6 +55,7 @@ func (c *Cache) Run(ctx context.Context) error {
 		return c.maintain(ctx, "write access times", usageEvery, func(context.Context) error { return c.flushUsage() })
 	})
 	g.Go(func() error { return c.maintain(ctx, "settle", settleEvery, c.settleLeft) })
+	g.Go(func() error { return c.maintain(ctx, "copy open files", min(liveEvery, c.opt.OpenFor), c.CopyOpen) })
 	g.Go(func() error { return c.keepHeld(ctx) })
 	g.Go(func() error { return c.maintain(ctx, "purge", purgeEvery, c.purge) })
 	g.Go(func() error { return c.maintain(ctx, "purge trash", purgeEvery, c.purgeTrash) })

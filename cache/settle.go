@@ -54,7 +54,7 @@ func (c *Cache) mark(st *fileState, empty bool) error {
 	}
 	st.version = m.version
 	st.passed, st.before = false, nil
-	st.wrote.Store(false)
+	st.changes.Store(0)
 	st.gen.Add(1)
 	if !m.noted && !fresh {
 		// Else the index of a power cut could take changed bytes for those that it knows.
@@ -74,6 +74,7 @@ func (c *Cache) mark(st *fileState, empty bool) error {
 		st.size = 0
 	}
 	st.marked = true
+	st.since.Store(m.at)
 	if err := fault.Point(faultMarked); err != nil {
 		return err
 	}
@@ -107,6 +108,7 @@ func (c *Cache) backingFor(st *fileState, empty bool) (b *backing, fresh bool, e
 type marking struct {
 	version uint64
 	mtime   int64
+	at      int64 // when it is done
 	parent  Ino
 	name    string
 	noted   bool // see notes
@@ -118,6 +120,7 @@ func (c *Cache) markRows(st *fileState, b *backing, fresh bool, base *copied) (m
 	}
 	old := st.cur.Load()
 	err = c.update(0, true, func(tx *Tx) error {
+		m.at = tx.Now()
 		if err := tx.trashCopy(base); err != nil {
 			return err
 		}
@@ -213,6 +216,8 @@ func (c *Cache) settleStates(all []*fileState) error {
 	var errs []error
 	for i, st := range all {
 		st.size, st.marked = sizes[i], false
+		st.since.Store(0)
+		errs = append(errs, c.endLive(c.files.swapLive(st, nil)))
 		if same[i] && !st.before.unsent {
 			errs = append(errs, st.cur.Load().clearOrigin())
 		}
@@ -229,7 +234,7 @@ func (tx *Tx) settleFrom(st *fileState) (size int64, same bool, err error) {
 	if err != nil {
 		return 0, false, err
 	}
-	if same = !st.wrote.Load() && st.before.still(info, tx.c.stamps().UnixNano()); same {
+	if same = st.changes.Load() == 0 && st.before.still(info, tx.c.stamps().UnixNano()); same {
 		return info.size, true, tx.unmark(st.ino, b.id, st.version, st.before)
 	}
 	return info.size, false, tx.settle(st.ino, b.id, info, true)

@@ -8,12 +8,14 @@ import (
 	"os"
 )
 
-// Snapshot is one version of a file, for sending. Nobody has the file open for writing when it begins; from the first
-// change on every method answers ErrStale, so what was read without an error is of that version. It counts as a reader.
+// Snapshot is one version of a file, for sending. Nobody has the file open for writing when it begins, unless a copy was made of
+// that version; from the first change on every method answers ErrStale, but for a copy, so what was read without an error is of
+// that version. It counts as a reader.
 type Snapshot struct {
 	c       *Cache
 	st      *fileState
 	b       *backing // nil: an empty file without bytes
+	live    *live    // not nil: b is a copy that was made while the file was open for writing, and stays as it is
 	gen     uint64
 	version uint64
 	node    Node
@@ -41,9 +43,10 @@ func (s *Snapshot) start() error {
 	defer st.op.RUnlock()
 	_, writers := s.c.files.openCount(st.ino)
 	s.b, s.gen = st.cur.Load(), st.gen.Load()
+	if st.version != s.version {
+		return s.startLive()
+	}
 	switch {
-	case st.version != s.version:
-		return ErrStale
 	case st.marked || writers > 0:
 		return &BusyError{s.c.InUse(st.ino)}
 	case !st.has(0, st.size) || s.b != nil && !s.b.full:
@@ -54,6 +57,37 @@ func (s *Snapshot) start() error {
 		s.node, err = tx.Node(st.ino)
 		return err
 	})
+}
+
+// startLive begins with the copy of the version, if there is one.
+func (s *Snapshot) startLive() (err error) {
+	l := s.c.files.useLive(s.st, s.version)
+	if l == nil {
+		return ErrStale
+	}
+	s.live = l
+	f, err := os.Open(s.c.store.path(l.stage.b.id))
+	if err != nil {
+		return errors.Join(err, s.c.endLive(s.c.files.leaveLive(l)))
+	}
+	s.b = &backing{id: l.stage.b.id, file: f}
+	err = s.c.read(func(tx *Tx) error {
+		n, err := tx.Node(s.st.ino)
+		s.node = l.of(n)
+		return err
+	})
+	if err != nil {
+		err = errors.Join(err, s.endLive())
+	}
+	return err
+}
+
+// endLive gives the copy back.
+func (s *Snapshot) endLive() error {
+	if s.live == nil {
+		return nil
+	}
+	return errors.Join(s.b.file.Close(), s.c.endLive(s.c.files.leaveLive(s.live)))
 }
 
 // Node is the node as it was when the snapshot was taken.
@@ -70,7 +104,7 @@ func (s *Snapshot) Hash() Hash { return s.node.Hash }
 
 // Err is ErrStale once the file was changed, else nil. Ask it after sending what was read in other ways.
 func (s *Snapshot) Err() error {
-	if s.st.gen.Load() != s.gen {
+	if s.live == nil && s.st.gen.Load() != s.gen {
 		return fmt.Errorf("read node %d: %w", s.st.ino, ErrStale)
 	}
 	return nil
@@ -144,7 +178,7 @@ func (s *Snapshot) Close() error {
 		return fmt.Errorf("close snapshot of node %d twice: %w", s.st.ino, ErrInvalid)
 	}
 	s.done = true
-	return s.c.letGo(s.st)
+	return errors.Join(s.endLive(), s.c.letGo(s.st))
 }
 
 // MarkSent records that an endpoint has proved that it stores this version: the backing file needs no rescue any more. A

@@ -121,7 +121,10 @@ type Entry struct {
 }
 
 // Caller is who asked for an operation through the mount.
-type Caller struct{ UID, GID uint32 }
+type Caller struct {
+	UID, GID uint32
+	PID      uint32 // of the thread; 0: unknown
+}
 
 // Attrs is a change of attributes; nil fields stay. Any change moves the ctime, even one of nothing, as chown(2) does.
 type Attrs struct {

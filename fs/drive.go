@@ -152,4 +152,4 @@ func tooLong(names ...string) bool {
 
 const statusTooLong = fuse.Status(syscall.ENAMETOOLONG)
 
-func callerOf(h *fuse.InHeader) cache.Caller { return cache.Caller{UID: h.Uid, GID: h.Gid} }
+func callerOf(h *fuse.InHeader) cache.Caller { return cache.Caller{UID: h.Uid, GID: h.Gid, PID: h.Pid} }

@@ -146,7 +146,7 @@ func TestEverySettingChangesWhatADriveDoes(t *testing.T) {
 		"mount.subtype": "TestThePersonsOwnListsOfPrograms", "mount.markers": "TestThePersonsOwnListsOfPrograms",
 		"transfer.concurrency": "package offload counts fetches at once", "offload.free_high": "package offload has a disk of a known size",
 		"offload.idle": "package offload lets time pass", "offload.keep_recent": "package offload lets time pass",
-		"trash.retention": "package cache lets days pass", "trash.max_size": "package cache lets days pass", "sync.ignore": "TestSyncIgnore",
+		"sync.open_files": "TestAFileThatIsNeverClosedIsSentAsItWasInOneMoment", "trash.retention": "package cache lets days pass", "trash.max_size": "package cache lets days pass", "sync.ignore": "TestSyncIgnore",
 		"sync.adaptive": "package syncer lets time pass", "sync.on_battery": "package power has a bus of its own", "sync.on_metered": "package power has a bus of its own",
 	}
 	cases := map[string]func(t *testing.T){

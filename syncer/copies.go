@@ -197,13 +197,20 @@ func (b *batch) lookUp(jobs []job, more func(*cache.Tx, *sending) error) (out []
 	return out, err
 }
 
-// toSend is the node that a copy was decided for. errOvertaken: it has another version by now, or the name is gone.
+// toSend is the node that a copy was decided for, perhaps as it was while it was open. errOvertaken: it has another version by now,
+// or the name is gone.
 func toSend(tx *cache.Tx, op plan.Op) (cache.Node, error) {
 	e, err := tx.Entry(cache.DentryID(op.Dentry))
-	if errors.Is(err, cache.ErrNotFound) || err == nil && e.Node.Version != op.Expect.LocalVersion {
+	switch {
+	case errors.Is(err, cache.ErrNotFound):
 		return cache.Node{}, errOvertaken
+	case err != nil || e.Node.Version == op.Expect.LocalVersion:
+		return e.Node, err
 	}
-	return e.Node, err
+	if n, ok := tx.Live(e.Node); ok && n.Version == op.Expect.LocalVersion {
+		return n, nil
+	}
+	return cache.Node{}, errOvertaken
 }
 
 // send sends files and has the endpoint prove that it stores them.

@@ -598,9 +598,9 @@ func (l *leg) standing() (wait time.Duration, state string, blocked []Blocked, e
 			if err != nil {
 				return err
 			}
-			reason := it.Error
-			if reason == "" {
-				reason = "pending: open for writing"
+			reason, err := l.e.ItemReason(tx, it)
+			if err != nil {
+				return err
 			}
 			blocked = append(blocked, Blocked{Path: p, Conduit: name, Reason: reason})
 			return nil
@@ -616,13 +616,9 @@ func (l *leg) passes(tx *cache.Tx, it cache.Item) (bool, error) {
 	if err != nil || d == 0 {
 		return false, err
 	}
-	e, err := tx.Dentry(d)
-	if err != nil {
-		return false, err
-	}
-	n, err := tx.Node(e.Ino)
+	e, err := tx.Entry(d)
 	use := l.e.Cache.InUse(e.Ino)
-	return use.Writers == use.Brief && !n.Writing, err
+	return use.Writers == use.Brief && !e.Node.Writing, err
 }
 
 // unpark lets parked items and those that wait after a failure be tried again: a person asked.

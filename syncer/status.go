@@ -1,12 +1,15 @@
 package syncer
 
 import (
+	"errors"
 	"fmt"
 	"path"
 	"slices"
 	"time"
 
 	"vdfs/cache"
+	"vdfs/internal/procs"
+	"vdfs/syncer/plan"
 )
 
 // The states of a conduit.
@@ -329,6 +332,28 @@ func itemDentry(tx *cache.Tx, it cache.Item) (cache.DentryID, error) {
 		return b.Dentry, err
 	}
 	return it.Dentry, nil
+}
+
+// ItemReason is why an item is not done, as a person is told; "": it is on its way.
+func (e *Engine) ItemReason(tx *cache.Tx, it cache.Item) (string, error) {
+	if it.Error != plan.WaitSettle.String() && (it.Error != "" || it.Eligible != cache.Never) {
+		return it.Error, nil
+	}
+	d, err := itemDentry(tx, it)
+	if err != nil || d == 0 {
+		return it.Error, err
+	}
+	entry, err := tx.Dentry(d)
+	switch {
+	case errors.Is(err, cache.ErrNotFound):
+		return it.Error, nil
+	case err != nil || e.Cache.InUse(entry.Ino).Writers == 0:
+		return it.Error, err
+	}
+	if pid := procs.Process(e.Cache.Writer(entry.Ino)); pid != 0 {
+		return fmt.Sprintf("pending: open by PID %d", pid), nil
+	}
+	return "pending: open for writing", nil
 }
 
 // ItemPath is the path in the drive that an item is about.

@@ -271,7 +271,7 @@ func (v *views) local(e cache.Entry) (plan.Local, bool, error) {
 	out := plan.Local{
 		ID: plan.DentryID(e.ID), Name: e.Name, Kind: planKind(n.Kind), Version: n.Version,
 		Hash: hashToken(n.Hash), Size: n.Size, Meta: v.l.keep(remote.KnownMode(n.Mode), n.Mtime, n.Target),
-		Busy: n.Writing || v.l.e.Cache.InUse(n.Ino).Writers > 0, Ready: true,
+		Busy:        n.Writing || v.l.e.Cache.InUse(n.Ino).Writers > 0,
 		Placeholder: n.Kind == cache.File && n.Residency != cache.Full, Parked: v.l.parked(e.Name),
 		Unlisted: n.Kind == cache.Dir && n.Listing != cache.Listed,
 	}
@@ -283,15 +283,37 @@ func (v *views) local(e cache.Entry) (plan.Local, bool, error) {
 		out.Parent = plan.DentryID(parent.ID)
 	}
 	var err error
-	if n.Kind == cache.File && !out.Busy {
+	switch {
+	case out.Busy:
+		if err := v.asCopied(&out, e); err != nil {
+			return out, false, err
+		}
+	case n.Kind == cache.File:
 		if out.Ready, err = v.ready(e.ID); err != nil {
 			return out, false, err
 		}
+	default:
+		out.Ready = true
 	}
 	if out.LocalOnly, out.Ignored, err = v.localOnly(e); err != nil {
 		return out, false, err
 	}
 	return out, true, v.byPolicy(&out, e)
+}
+
+// asCopied shows a file that is open for writing as it was when it was copied, until the endpoint has got that.
+func (v *views) asCopied(out *plan.Local, e cache.Entry) error {
+	n, ok := v.tx.Live(e.Node)
+	if !ok {
+		return nil
+	}
+	b, _, err := v.tx.BindingOfDentry(v.l.id, e.ID)
+	if err != nil || b.LocalVersion == n.Version {
+		return err
+	}
+	out.Version, out.Hash, out.Size, out.Ready = n.Version, hashToken(n.Hash), n.Size, true
+	out.Meta = v.l.keep(remote.KnownMode(n.Mode), n.Mtime, n.Target)
+	return nil
 }
 
 // ready tells whether the dentry's quiet period is over.

@@ -45,9 +45,12 @@ type Sync struct {
 	Concurrency int      `toml:"concurrency"` // files that a new conduit copies at once; 1 to 64, default 3
 	Ignore      []string `toml:"ignore"`      // patterns as in .gitignore of what is never synced; default: none but BuiltIn
 	// Adaptive has looks come up to six times as often while they find something, and up to ten times as rarely else; default true.
-	Adaptive  bool   `toml:"adaptive"`
-	OnBattery string `toml:"on_battery"` // run, slow (looks come as rarely as can be) or pause (only what is asked for); default slow
-	OnMetered string `toml:"on_metered"` // likewise on a network that costs by the byte; default slow
+	Adaptive bool `toml:"adaptive"`
+	// OpenFiles is how long a file that stays open for writing is waited for, before a copy of it is sent, and then how long to the
+	// next copy; 1s to 24h, default 10m.
+	OpenFiles Duration `toml:"open_files"`
+	OnBattery string   `toml:"on_battery"` // run, slow (looks come as rarely as can be) or pause (only what is asked for); default slow
+	OnMetered string   `toml:"on_metered"` // likewise on a network that costs by the byte; default slow
 }
 
 // Transfer bounds what is on its way, besides what readers wait for.
@@ -132,7 +135,7 @@ func (d Duration) MarshalText() ([]byte, error) {
 func Default(hostname string) Config {
 	return Config{
 		Device:   Device{Name: hostname},
-		Sync:     Sync{Interval: Duration(30 * time.Second), Concurrency: 3, Adaptive: true, OnBattery: SpareSlow, OnMetered: SpareSlow},
+		Sync:     Sync{Interval: Duration(30 * time.Second), Concurrency: 3, Adaptive: true, OpenFiles: Duration(10 * time.Minute), OnBattery: SpareSlow, OnMetered: SpareSlow},
 		Conflict: Conflict{Default: "conflict-file"},
 		Transfer: Transfer{Concurrency: 8},
 		Cache:    Cache{MaxSize: ByDisk},
@@ -256,6 +259,9 @@ func (c *Config) check() error {
 		return fmt.Errorf("mount.subtype: %q is not a word of letters, digits, . _ and -", c.Mount.Subtype)
 	}
 	if err := within("sync.interval", c.Sync.Interval, time.Second, 24*time.Hour); err != nil {
+		return err
+	}
+	if err := within("sync.open_files", c.Sync.OpenFiles, time.Second, 24*time.Hour); err != nil {
 		return err
 	}
 	if err := c.Sync.check(); err != nil {

@@ -87,7 +87,7 @@ level = "debug"
 	}
 	want := Config{
 		Device:   Device{Name: "desk"},
-		Sync:     Sync{Interval: Duration(5 * time.Minute), Concurrency: 8, Ignore: []string{"*.bak", "!a.bak"}, OnBattery: SparePause, OnMetered: SpareNothing},
+		Sync:     Sync{Interval: Duration(5 * time.Minute), OpenFiles: Duration(time.Minute), Concurrency: 8, Ignore: []string{"*.bak", "!a.bak"}, OnBattery: SparePause, OnMetered: SpareNothing},
 		Conflict: Conflict{Default: "newest", Rules: []string{"*.md=merge", "a=b=local"}},
 		Transfer: Transfer{Concurrency: 3},
 		Cache:    Cache{Dir: "/big/vdfs/", MaxSize: 3 << 29},
@@ -142,6 +142,7 @@ func TestRefusalsNameTheKey(t *testing.T) {
 		"a word for a switch":          {"[sync]\nadaptive = \"often\"\n", "sync.adaptive"},
 		"a battery that is spared so":  {"[sync]\non_battery = \"stop\"\n", "sync.on_battery: \"stop\" is not run, slow or pause"},
 		"a network that is spared so":  {"[sync]\non_metered = \"\"\n", "sync.on_metered"},
+		"open files at once":           {"[sync]\nopen_files = \"0s\"\n", "sync.open_files: 0s is not between"},
 		"too short an interval":        {"[sync]\ninterval = \"1ms\"\n", "sync.interval: 1ms is not between"},
 		"too long a timeout":           {"[hydrate]\ntimeout = \"2h\"\n", "hydrate.timeout"},
 		"a relative cache directory":   {"[cache]\ndir = \"x\"\n", "cache.dir"},

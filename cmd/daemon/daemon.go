@@ -183,7 +183,7 @@ func explainOpen(err error) error {
 func CacheOptions(p config.Paths, c config.Config, log *slog.Logger) cache.Options {
 	return cache.Options{
 		Dir: c.CacheDir(p), Device: c.Device.Name, Logger: log,
-		LocalOnly: config.LocalOnly, TrashKept: time.Duration(c.Trash.Retention), TrashMost: c.Trash.Most(), UID: uint32(os.Getuid()), GID: uint32(os.Getgid()),
+		LocalOnly: config.LocalOnly, OpenFor: time.Duration(c.Sync.OpenFiles), TrashKept: time.Duration(c.Trash.Retention), TrashMost: c.Trash.Most(), UID: uint32(os.Getuid()), GID: uint32(os.Getgid()),
 	}
 }
 

@@ -101,7 +101,11 @@ func (h syncHandler) Queue(_ context.Context, stuck bool, after int64) ([]contro
 			if err != nil {
 				return err
 			}
-			out = append(out, queueItem(it, names[it.Leg], p, h.clock()))
+			q, err := h.queueItem(tx, it, names[it.Leg], p)
+			if err != nil {
+				return err
+			}
+			out = append(out, q)
 		}
 		return nil
 	})
@@ -111,20 +115,23 @@ func (h syncHandler) Queue(_ context.Context, stuck bool, after int64) ([]contro
 	return out, nil
 }
 
-func queueItem(it cache.Item, conduit, p string, now time.Time) control.QueueItem {
+// queueItem is an item of a conduit as it is told, with its path.
+func (p *parts) queueItem(tx *cache.Tx, it cache.Item, conduit, path string) (control.QueueItem, error) {
 	q := control.QueueItem{
-		ID: it.ID, Conduit: conduit, Path: control.Path(p), Origin: originWord(it.Origin), Operation: operationWord(it.Operation),
-		Status: statusWord(it.Status), Attempts: it.Tries, Error: it.Error, Created: time.Unix(0, it.Created).UTC(),
+		ID: it.ID, Conduit: conduit, Path: control.Path(path), Origin: originWord(it.Origin), Operation: operationWord(it.Operation),
+		Status: statusWord(it.Status), Attempts: it.Tries, Created: time.Unix(0, it.Created).UTC(),
 	}
+	var err error
+	q.Error, err = p.engine.ItemReason(tx, it)
 	q.Retryable = true
 	if class, ok := syncer.ClassNamed(it.Cause); ok && it.Error != "" {
 		q.Category, q.Condition, q.Retryable = string(class.Category), string(class.Condition), class.Retryable
 	}
-	if !it.Due(now.UnixNano()) && it.Eligible != cache.Never {
+	if !it.Due(p.clock().UnixNano()) && it.Eligible != cache.Never {
 		next := time.Unix(0, it.Eligible).UTC()
 		q.Next = &next
 	}
-	return q
+	return q, err
 }
 
 func originWord(o cache.Origin) string {

@@ -47,10 +47,17 @@ func (h fileHandler) why(e cache.Entry) (control.Why, error) {
 	}
 	err = h.parts.cache.View(func(tx *cache.Tx) error {
 		names, err := conduitNames(tx)
-		for _, it := range w.Items {
-			out.Waits = append(out.Waits, queueItem(it, names[it.Leg], string(i.Path), h.clock()))
+		if err != nil {
+			return err
 		}
-		return err
+		for _, it := range w.Items {
+			q, err := h.queueItem(tx, it, names[it.Leg], string(i.Path))
+			if err != nil {
+				return err
+			}
+			out.Waits = append(out.Waits, q)
+		}
+		return nil
 	})
 	return out, err
 }

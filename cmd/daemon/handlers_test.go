@@ -249,7 +249,7 @@ func TestEveryConfigurationKeyChangesBehaviour(t *testing.T) {
 		metered, _ := sparing(c.Sync, power.State{Metered: true})
 		return map[string]any{
 			"adaptive": so.Adaptive, "battery": battery, "metered": metered,
-			"device": so.Device, "cache device": co.Device, "interval": so.Interval, "dir": co.Dir, "trash": co.TrashKept, "their trash": so.TrashKept, "trash size": co.TrashMost, "their trash size": so.TrashMost,
+			"device": so.Device, "cache device": co.Device, "interval": so.Interval, "dir": co.Dir, "trash": co.TrashKept, "their trash": so.TrashKept, "trash size": co.TrashMost, "their trash size": so.TrashMost, "open files": co.OpenFor,
 			"sends": so.Transfers, "fetches": oo.Background, "timeout": oo.Timeout,
 			"copies": oo.MinCopies, "eviction": oo.Eviction, "strategy": so.Strategy, "rules": so.Rules, "parallel": so.Parallel,
 			"denied": who.Deny, "allowed": who.Allow, "subtype": mo.Subtype, "markers": mo.Markers,
@@ -273,6 +273,7 @@ func TestEveryConfigurationKeyChangesBehaviour(t *testing.T) {
 		"mount.markers": {func(c *config.Config) { c.Mount.Markers = []string{".nomedia"} }, map[string]any{"markers": []string{".nomedia"}}},
 
 		"device.name":     {func(c *config.Config) { c.Device.Name = "desk" }, map[string]any{"device": "desk", "cache device": "desk"}},
+		"sync.open_files": {func(c *config.Config) { c.Sync.OpenFiles = config.Duration(time.Hour) }, map[string]any{"open files": time.Hour}},
 		"sync.interval":   {func(c *config.Config) { c.Sync.Interval = config.Duration(time.Hour) }, map[string]any{"interval": time.Hour}},
 		"sync.ignore":     {func(c *config.Config) { c.Sync.Ignore = []string{"*.a", "!b"} }, map[string]any{"ignore": "*.a\n!b"}},
 		"sync.adaptive":   {func(c *config.Config) { c.Sync.Adaptive = false }, map[string]any{"adaptive": false}},

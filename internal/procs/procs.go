@@ -94,3 +94,17 @@ func unlessGone(err error) error {
 	}
 	return err
 }
+
+// Process is the process that a thread belongs to; 0: there is none, or it is not to be seen.
+func Process(thread uint32) (pid int) {
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", thread))
+	if err != nil {
+		return 0
+	}
+	for line := range strings.Lines(string(status)) {
+		if id, ok := strings.CutPrefix(line, "Tgid:"); ok {
+			pid, _ = strconv.Atoi(strings.TrimSpace(id)) // 0 where the kernel says something else
+		}
+	}
+	return pid
+}

@@ -169,7 +169,7 @@ func (p *planner) pushContent(s pair) Decision {
 	if !s.localChanged && !s.remoteChanged {
 		return Decision{}
 	}
-	if s.l.Busy || !s.l.Ready {
+	if !s.l.Ready {
 		return settle()
 	}
 	if s.remoteChanged && s.b.Kind == File && s.l.Size == s.r.Size {
@@ -214,7 +214,7 @@ func (p *planner) pushMeta(s pair) Decision {
 		return Decision{}
 	case op.Meta == r:
 		op.Kind = OpAgree
-	case s.l.Busy || !s.l.Ready:
+	case !s.l.Ready:
 		return settle()
 	}
 	return do(op)

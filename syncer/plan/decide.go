@@ -143,7 +143,7 @@ func (p *planner) newLocal(l Local) Decision {
 	if b, ok := p.heirTo(l); ok {
 		return do(b)
 	}
-	if l.Busy || !l.Ready {
+	if !l.Ready {
 		return settle()
 	}
 	dest, d, ok := p.placeRemote(l, nil)

@@ -125,9 +125,10 @@ type Local struct {
 	Size int64
 	Meta Meta
 	// Busy says the node is open for writing or not settled: its content
-	// must neither be replaced nor sent.
+	// must not be replaced.
 	Busy bool
-	// Ready says that the quiet period after the last change is over.
+	// Ready says that Version can be sent: the quiet period after the last
+	// change is over or, of a busy node, it is a copy of what that was.
 	Ready bool
 	// LocalOnly marks what is never sent: temporary names, special files,
 	// roots of nested places, and everything below such a directory.
