@@ -81,6 +81,9 @@ func (c *Cache) copyOne(ctx context.Context, ino Ino) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, c.letGo(st)) }()
+	if waits, err := c.isWaitedFor(ino); err != nil || !waits {
+		return err
+	}
 	stage, l, err := c.duplicate(ctx, st)
 	if err != nil || stage == nil {
 		return err
@@ -93,6 +96,17 @@ func (c *Cache) copyOne(ctx context.Context, ino Ino) (err error) {
 		return errors.Join(err, stage.Close())
 	}
 	return nil
+}
+
+// isWaitedFor reports whether there is a leg that is to get what a node has: of what stays here no copies are made.
+func (c *Cache) isWaitedFor(ino Ino) (yes bool, err error) {
+	err = c.read(func(tx *Tx) error {
+		yes, err = tx.queryRow(`SELECT 1 FROM dentries d WHERE d.ino=? AND (
+			EXISTS(SELECT 1 FROM bindings b JOIN items i ON i.leg=b.leg AND i.binding=b.id WHERE b.dentry=d.id AND i.origin=2 AND i.binding IS NOT NULL AND i.status<6)
+			OR EXISTS(SELECT 1 FROM legs l JOIN items i ON i.leg=l.id AND i.dentry=d.id WHERE i.origin=2 AND i.binding IS NULL AND i.status<6)) LIMIT 1`, func(*row) {}, ino)
+		return err
+	})
+	return yes, err
 }
 
 // duplicate copies the bytes of a node as they are in one moment. No stage: it was settled meanwhile.
@@ -150,10 +164,12 @@ func (c *Cache) copyFrom(ctx context.Context, st *fileState, l *live, src *os.Fi
 	st.op.Lock() // a write of ours is no single one of the kernel's
 	cloned := clones(stage.b.file, src)
 	if cloned {
-		var info fileInfo
-		if info, err = stage.b.stat(); err == nil {
-			stage.size, l.node.Size, l.changes = info.size, info.size, st.changes.Load()
+		var was, info fileInfo
+		was, err = st.cur.Load().stat()
+		if err == nil {
+			info, err = stage.b.stat()
 		}
+		stage.size, l.node.Size, l.node.Mtime, l.changes = info.size, info.size, was.mtime, st.changes.Load()
 	}
 	st.op.Unlock()
 	switch {
@@ -161,6 +177,9 @@ func (c *Cache) copyFrom(ctx context.Context, st *fileState, l *live, src *os.Fi
 		return stage, true, err
 	case passed:
 		return stage, false, errNoCopy
+	}
+	if fs, err := c.StatFS(); err != nil || fs.DiskAvailable < 2*l.node.Size { // what programs write comes first
+		return stage, false, errors.Join(err, errNoCopy)
 	}
 	if _, err = io.Copy(io.NewOffsetWriter(stage, 0), ctxReader{ctx, io.LimitReader(src, l.node.Size)}); err != nil {
 		return stage, false, err

@@ -16,7 +16,22 @@ func openClocked(t *testing.T) (c *Cache, advance func(time.Duration)) {
 	ahead := time.Duration(0)
 	c = openContents(t, t.TempDir())
 	c.opt.Clock = func() time.Time { return time.Now().Add(ahead) }
+	joined(t, c)
 	return c, func(d time.Duration) { ahead += d }
+}
+
+// joined gives a drive an endpoint.
+func joined(t *testing.T, c *Cache) {
+	t.Helper()
+	if err := c.Update(0, func(tx *Tx) error {
+		place, err := tx.EnsurePlace(RootIno)
+		if err != nil {
+			return err
+		}
+		return tx.CreateConduit(&Conduit{UUID: "u", Name: "home", Place: place, Policy: "offload"}, []Leg{{Endpoint: "dir:/x"}})
+	}); err != nil {
+		t.Fatal(err)
+	}
 }
 
 // copyVersion is the version that the last copy of an open file has, 0 if there is none.
@@ -192,6 +207,24 @@ func TestWhatWasCopiedIsNotThereAfterAKillAndTheFileIs(t *testing.T) {
 	}
 	want(t, "after a kill", content(t, c, ino), "later")
 	want(t, "backing files", backingFiles(t, c.opt.Dir), 1)
+}
+
+func TestOfWhatStaysHereNoCopyIsMade(t *testing.T) {
+	t.Parallel()
+	c, advance := openClocked(t)
+	c.opt.LocalOnly = func(name string) bool { return name == "swap" }
+	local, a := create(t, c, "swap")
+	gone, b := create(t, c, "gone")
+	write(t, a, "text", 0)
+	write(t, b, "text", 0)
+	if err := c.Unlink(RootIno, "gone"); err != nil {
+		t.Fatal(err)
+	}
+	advance(time.Hour)
+	want(t, "of what is never sent", copyVersion(t, c, local), uint64(0))
+	want(t, "of what has no name", copyVersion(t, c, gone), uint64(0))
+	closeIt(t, a)
+	closeIt(t, b)
 }
 
 func TestTheProcessThatHasAFileOpenForWritingIsKnown(t *testing.T) {

@@ -116,7 +116,7 @@ func (st *fileState) readAt(p []byte, off int64) (int, error) {
 }
 
 // Fd is the backing file for splicing and passthrough, or nil while bytes are missing. It belongs to the handle: it may be
-// used until Close, must not be closed, and be written only after MarkWrite.
+// used until Close, must not be closed, and be written only by WriteThrough.
 func (o *OpenFile) Fd() *os.File {
 	o.st.op.RLock()
 	defer o.st.op.RUnlock()
@@ -153,7 +153,12 @@ func (o *OpenFile) Allocate(mode uint32, off, n int64) error {
 	return err
 }
 
-// MarkWrite makes the index ready for writes that this package will not see: through Fd.
+// WriteThrough has f write to the backing file by itself, as one change.
+func (o *OpenFile) WriteThrough(f func(*os.File) (int, error)) (int, error) {
+	return o.change(func(b *backing) (int, error) { return f(b.file) })
+}
+
+// MarkWrite makes the index ready for writes.
 func (o *OpenFile) MarkWrite() error {
 	_, err := o.change(func(*backing) (int, error) { return 0, nil })
 	return err

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"math"
+	"os"
 
 	"github.com/hanwen/go-fuse/v2/fuse"
 	"golang.org/x/sys/unix"
@@ -212,11 +213,13 @@ func (d *drive) CopyFileRange(cancel <-chan struct{}, input *fuse.CopyFileRangeI
 }
 
 func (d *drive) copyRange(ctx context.Context, src, dst *file, from, to int64, n int) (int, error) {
-	in, out := src.Fd(), dst.Fd()
-	if in == nil || out == nil {
+	in := src.Fd()
+	if in == nil || dst.Fd() == nil {
 		return d.copyBytes(ctx, src, dst, from, to, n)
 	}
-	done, err := unix.CopyFileRange(int(in.Fd()), &from, int(out.Fd()), &to, n, 0)
+	done, err := dst.WriteThrough(func(out *os.File) (int, error) {
+		return unix.CopyFileRange(int(in.Fd()), &from, int(out.Fd()), &to, n, 0)
+	})
 	switch {
 	case errors.Is(err, unix.EOPNOTSUPP), errors.Is(err, unix.EXDEV), errors.Is(err, unix.ENOSYS):
 		return d.copyBytes(ctx, src, dst, from, to, n)
