@@ -41,6 +41,7 @@ func TestEveryKeyIsReadIntoItsOwnField(t *testing.T) {
 name = "desk"
 [sync]
 interval = "5m"
+open_files = "1m"
 concurrency = 8
 ignore = ["*.bak", "!a.bak"]
 adaptive = false
