@@ -53,6 +53,7 @@ type leg struct {
 	derived  bool          // what the drive had before the leg is marked; the cycle's own
 	why      Trigger       // of the cycle under way; the loop's own, as the next three
 	found    bool          // its look found something new
+	lost     bool          // its look missed something that was there; the cycle's own
 	listing  time.Duration // what the last listing of all took; 0: none was needed
 	rhythm   time.Duration // between two looks by the timer; 0: there were none
 	seeks    seeks         // what readers found to be changed

@@ -13,6 +13,9 @@ import (
 	"vdfs/syncer/remote"
 )
 
+// lookAgainMax is how often it is asked at most for what has changed meanwhile, where something was gone.
+const lookAgainMax = 5
+
 // pull takes in what changed at the endpoint since the cursor. full asks for
 // everything, as does a cursor that the endpoint does not know any more.
 func (l *leg) pull(ctx context.Context, ep remote.Endpoint, full bool) error {
@@ -24,7 +27,8 @@ func (l *leg) pull(ctx context.Context, ep remote.Endpoint, full bool) error {
 	if full {
 		cursor = ""
 	}
-	for restarts := 0; ; {
+	l.lost = false
+	for restarts, again := 0, 0; ; {
 		batch, err := ep.Changes(ctx, cursor)
 		if errors.Is(err, remote.ErrCursorExpired) && cursor != "" && restarts < 3 {
 			cursor, restarts = "", restarts+1
@@ -47,8 +51,12 @@ func (l *leg) pull(ctx context.Context, ep remote.Endpoint, full bool) error {
 			fault.Cut(faultCursor)
 		}
 		cursor = batch.Next
-		if !batch.More {
+		// What is gone in one directory may have come to another that was listed before. Then there is word of that by now.
+		if !batch.More && (!l.lost || again == lookAgainMax) {
 			return nil
+		}
+		if !batch.More {
+			l.lost, again = false, again+1
 		}
 	}
 }

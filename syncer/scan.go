@@ -439,7 +439,7 @@ func (r *recorder) lose(g lost) error {
 	if !bound {
 		return errors.Join(r.tx.DeleteObserved(r.l.id, o.RemoteID), r.tx.FinishRemote(r.l.id, o.RemoteID), r.letGo(*o))
 	}
-	o.Gone = true
+	o.Gone, r.l.lost = true, true
 	return r.news(*o)
 }
 
