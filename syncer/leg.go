@@ -61,6 +61,7 @@ type leg struct {
 	tidied   tidied        // the trash of the endpoint
 	news     news          // what others are told of its work
 	treeDue  int64         // when all of the endpoint may be looked at again; the cycle's own
+	treeRest time.Duration // how long a look that found something left to do keeps from the next; likewise
 
 	open       atomic.Bool  // a generation may be under way
 	unverified atomic.Bool  // one may wait to be verified

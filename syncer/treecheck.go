@@ -1,6 +1,7 @@
 package syncer
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -16,7 +17,7 @@ import (
 
 const (
 	treeEvery = 24 * time.Hour // between two looks at all of an endpoint
-	treeAgain = time.Hour      // likewise, after one that was not in vain
+	treeAgain = time.Hour      // at most, after one that found something left to do
 )
 
 // TreeCheck is the last look at all that an endpoint has.
@@ -67,17 +68,20 @@ func (l *leg) verifyTreeIfDue(ctx context.Context) {
 	})
 	due := last.Checked + int64(treeEvery)
 	if last.Result != cache.TreeVerified {
-		due = last.Checked + int64(treeAgain)
+		due = last.Checked + int64(cmp.Or(l.treeRest, treeAgain))
 	}
 	if last.Checked > l.e.now() { // the clock was set back since
 		due = 0
 	}
 	if err == nil && due <= l.e.now() {
 		var ep remote.Endpoint
+		begun := time.Now()
 		if ep, err = l.online(ctx); err == nil {
 			err = l.verifyTree(ctx, ep)
 		}
-		due = l.e.now() + int64(treeAgain)
+		// What is left is done soon, and then it is looked again, but for a small share of the time.
+		l.treeRest = min(treeAgain, max(l.e.Interval, listingShare*time.Since(begun)))
+		due = l.e.now() + int64(l.treeRest)
 	}
 	if err != nil && ctx.Err() == nil {
 		l.e.log.Warn("the whole tree was not verified", "conduit", l.conduitRow().Name, "error", err)

@@ -611,7 +611,7 @@ func TestTheWholeTreeIsVerifiedOnceADay(t *testing.T) {
 				t.Fatalf("with changes on both sides: %+v", c)
 			}
 			r.settle()
-			r.advance(30 * time.Minute)
+			r.advance(10 * time.Second)
 			l.verifyTreeIfDue(context.Background())
 			if now := last(); now != c {
 				t.Fatalf("it was looked at again at once: %+v", now)
