@@ -160,6 +160,7 @@ func TestAConduitThatIsMadeLaterHasItsFirstRunAtOnce(t *testing.T) {
 	f.write("old", "was there")
 	r.stores = append(r.stores, memory.New(flavours()[0].opts()))
 	r.alive()
+	r.until("it is in the drive", func() bool { _, err := r.lookup("old"); return err == nil }) // else the first run has nothing to send
 	_, err := r.e.CreateConduit(t.Context(), Spec{Name: "runs", Source: "drive:/", Target: "mem:1", Policy: "offload", Cadence: "interval:1d"})
 	r.must(err)
 	r.until("it has run", func() bool { return r.stores[1].Tree()["old"] == "was there" })
