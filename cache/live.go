@@ -139,7 +139,7 @@ func (c *Cache) still(st *fileState) (b *backing, l *live, passed bool, err erro
 		return nil, nil, false, nil
 	}
 	info, err := b.stat()
-	l = &live{changes: st.changes.Load(), node: Node{Ino: st.ino, Size: info.size, Mtime: info.mtime}}
+	l = &live{changes: st.changes.Load(), node: Node{Ino: st.ino, Version: st.version, Size: info.size, Mtime: info.mtime}}
 	return b, l, st.passed, err
 }
 
@@ -186,8 +186,11 @@ func (c *Cache) copyFrom(ctx context.Context, st *fileState, l *live, src *os.Fi
 	}
 	st.op.Lock()
 	defer st.op.Unlock()
-	return stage, st.marked && !st.passed && st.changes.Load() == l.changes, nil
+	return stage, l.isOf(st) && !st.passed && st.changes.Load() == l.changes, nil
 }
+
+// isOf reports whether a copy is of what is being written: it was not settled since, perhaps to be written anew. op is held.
+func (l *live) isOf(st *fileState) bool { return st.marked && st.version == l.node.Version }
 
 // ctxReader reads until its context ends.
 type ctxReader struct {
@@ -207,10 +210,9 @@ func (r ctxReader) Read(p []byte) (int, error) {
 func (c *Cache) takeLive(st *fileState, l *live) (taken bool, err error) {
 	st.op.Lock()
 	defer st.op.Unlock()
-	if !st.marked || c.sameLive(st, l) {
+	if !l.isOf(st) || c.sameLive(st, l) {
 		return false, nil
 	}
-	l.node.Version = st.version
 	err = c.update(0, true, func(tx *Tx) error {
 		taken, err = tx.changed(`UPDATE nodes SET version=version+1 WHERE ino=? AND version=? AND writing=1`, st.ino, l.node.Version)
 		if err != nil || !taken {

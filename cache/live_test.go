@@ -156,6 +156,47 @@ func TestAFileThatIsWrittenToWhileItIsCopiedIsCopiedLater(t *testing.T) {
 	closeIt(t, o)
 }
 
+func TestACopyIsNotOfAFileThatWasClosedAndOpenedMeanwhile(t *testing.T) {
+	t.Parallel()
+	c, advance := openClocked(t)
+	ino, o := create(t, c, "f")
+	write(t, o, "text", 0)
+	advance(time.Hour)
+	reader, err := c.OpenFile(ino, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	st := c.files.find(ino)
+	src, err := os.Open(c.store.path(st.cur.Load().id))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer closeIt(t, src)
+	_, l, _, err := c.still(st)
+	if err != nil {
+		t.Fatal(err)
+	}
+	closeIt(t, o)
+	if o, err = c.OpenFile(ino, true); err != nil {
+		t.Fatal(err)
+	}
+	write(t, o, "torn", 0) // as many changes as before
+	want(t, "changes", st.changes.Load(), l.changes)
+	stage, whole, err := c.copyFrom(t.Context(), st, l, src, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if whole { // by reflink
+		taken, err := c.takeLive(st, l)
+		if err != nil || taken {
+			t.Errorf("a copy of what was closed meanwhile is taken: %v, %v", taken, err)
+		}
+		closeIt(t, stage)
+	}
+	closeIt(t, o)
+	closeIt(t, reader)
+}
+
 func TestAFileThatTheKernelWritesToIsCopiedByReflinkOrNotAtAll(t *testing.T) {
 	t.Parallel()
 	c, advance := openClocked(t)

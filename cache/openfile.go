@@ -49,6 +49,7 @@ func (c *Cache) OpenFileFor(ino Ino, write bool, pid uint32) (*OpenFile, error) 
 // HoldBriefly holds a file for an open that is under way, as one who writes does: no other version takes its place. The caller
 // lets go within a moment, so that whoever minds may wait for it.
 func (c *Cache) HoldBriefly(ino Ino) (*OpenFile, error) {
+	c.settleWaiting(ino)
 	st, err := c.hold(ino, brief)
 	if err != nil {
 		return nil, fmt.Errorf("hold node %d: %w", ino, err)
