@@ -448,25 +448,31 @@ func (q *queueNews) due() <-chan time.Time {
 	return q.timer.C
 }
 
+// QueueOf sums open items by their status.
+func QueueOf(counts []cache.ItemCount) (q event.Queue) {
+	for _, c := range counts {
+		switch c.Status {
+		case cache.ItemNew:
+			q.New += c.Count
+		case cache.ItemValidated:
+			q.Validated += c.Count
+		case cache.ItemProcessing:
+			q.Processing += c.Count
+		case cache.ItemConflicted:
+			q.Conflicted += c.Count
+		case cache.ItemError:
+			q.Error += c.Count
+		}
+	}
+	return q
+}
+
 func (q *queueNews) tell() {
 	q.armed = false
 	var now event.Queue
 	err := q.e.Cache.Survey(func(tx *cache.Tx) error {
 		counts, err := tx.CountItems()
-		for _, c := range counts {
-			switch c.Status {
-			case cache.ItemNew:
-				now.New += c.Count
-			case cache.ItemValidated:
-				now.Validated += c.Count
-			case cache.ItemProcessing:
-				now.Processing += c.Count
-			case cache.ItemConflicted:
-				now.Conflicted += c.Count
-			case cache.ItemError:
-				now.Error += c.Count
-			}
-		}
+		now = QueueOf(counts)
 		return err
 	})
 	if err != nil {

@@ -75,7 +75,7 @@ func (p *parts) status(context.Context) (control.Status, error) {
 			return err
 		}
 		counts, err := tx.CountItems()
-		s.Queue = queueCounts(counts)
+		s.Queue = control.QueueCounts(syncer.QueueOf(counts))
 		return err
 	})
 	if err != nil {
@@ -98,25 +98,6 @@ func driveState(conduits []control.ConduitStatus, paused bool) string {
 		}
 	}
 	return "idle"
-}
-
-func queueCounts(counts []cache.ItemCount) control.QueueCounts {
-	var q control.QueueCounts
-	for _, c := range counts {
-		switch c.Status {
-		case cache.ItemNew:
-			q.New += c.Count
-		case cache.ItemValidated:
-			q.Validated += c.Count
-		case cache.ItemProcessing:
-			q.Processing += c.Count
-		case cache.ItemConflicted:
-			q.Conflicted += c.Count
-		case cache.ItemError:
-			q.Error += c.Count
-		}
-	}
-	return q
 }
 
 // residentMemory is what the kernel charges this process with, in bytes.
